@@ -1,0 +1,1 @@
+"""The event store: an HTTP microservice in front of three PostgreSQL tables."""

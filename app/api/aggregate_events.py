@@ -1,0 +1,218 @@
+"""The events of one aggregate: append and read."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from app.api import openapi
+from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, json_answer, ndjson_answer, primed
+from app.api.body import decode_body, read_body
+from app.api.examples import APPEND_ANSWER, APPEND_REQUEST, RECORDED_EVENT
+from app.api.negotiation import negotiate
+from app.api.parameters import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    AcceptHeader,
+    AggregateIdPath,
+    AggregateTypePath,
+    CausationHeader,
+    CorrelationHeader,
+    Direction,
+    IdempotencyKeyHeader,
+    IfMatchHeader,
+    IfNoneMatchHeader,
+)
+from app.api.path_segments import AGGREGATE_PATH
+from app.api.preconditions import (
+    PreconditionFailed,
+    combined_expectation,
+    entity_tag,
+    header_expectation,
+)
+from app.api.schemas import AppendAnswer, AppendConflictProblem, AppendRequest, EventsAnswer
+from app.api.services import OpenServices, Services, now
+from app.commands.append_events import append_events
+from app.commands.prepare_append import prepare_append, refuse_too_many_events
+from app.errors import VersionConflict
+from app.events import MAX_VERSION, Append, Appended
+from app.queries.read_events import EventRange, next_range, read_events, stream_events
+
+PATH = AGGREGATE_PATH + "/events"
+MAX_CONFLICTING_EVENTS = 100
+
+router = APIRouter(tags=["aggregates"])
+_decoder = msgspec.json.Decoder(AppendRequest)
+
+
+def append_answer(append: Append, appended: Appended, snapshot_every: int) -> AppendAnswer:
+    """What a client is told of an append that is stored."""
+    return AppendAnswer(
+        append.aggregate_type,
+        append.aggregate_id,
+        appended.version,
+        list(appended.events),
+        snapshot_due=appended.version - appended.snapshot_version >= snapshot_every,
+    )
+
+
+@router.post(
+    PATH,
+    operation_id="append_events",
+    summary="Append events",
+    status_code=201,
+    responses=openapi.writing(
+        _200=openapi.answer(
+            "All the events were there already: a repetition.", AppendAnswer, etag=True
+        ),
+        _201=openapi.answer("Stored durably.", AppendAnswer, example=APPEND_ANSWER, etag=True),
+        _409=openapi.problem(
+            "`version-conflict`: the aggregate is not at `expected_version`; or "
+            "`event-id-conflict`: ids are taken, and this is no repetition.",
+            AppendConflictProblem,
+        ),
+        _412=openapi.problem(
+            "`version-conflict`: the aggregate is not as `If-Match` or `If-None-Match` demands.",
+            AppendConflictProblem,
+        ),
+    ),
+    openapi_extra=openapi.request_body(AppendRequest, APPEND_REQUEST),
+)
+async def append_events_endpoint(
+    request: Request,
+    services: Services,
+    aggregate_type: AggregateTypePath,
+    aggregate_id: AggregateIdPath,
+    if_match: IfMatchHeader = None,
+    if_none_match: IfNoneMatchHeader = None,
+    idempotency_key: IdempotencyKeyHeader = None,
+    correlation_id: CorrelationHeader = None,
+    causation_id: CausationHeader = None,
+    include: Annotated[
+        list[Literal["conflicting_events"]] | None,
+        Query(description="Add the events after the expected version to a version conflict."),
+    ] = None,
+) -> Response:
+    """Store all events with consecutive versions, or none of them.
+
+    What the aggregate's version must be is said by `expected_version`, or as a precondition:
+    `If-Match: "3"` (exactly 3), `If-Match: *` (must exist), `If-None-Match: *` (must not exist).
+    An append with the same event ids (or `Idempotency-Key`) and content is safe to repeat.
+    """
+    header = header_expectation(if_match, if_none_match)
+    body = decode_body(await read_body(request, services.settings.max_body_bytes), _decoder)
+    refuse_too_many_events(len(body.events), services.settings.max_events_per_append, "$.events")
+    append = prepare_append(
+        aggregate_type,
+        aggregate_id,
+        combined_expectation(header, body.expected_version),
+        body.events,
+        now=now(),
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+        idempotency_key=idempotency_key,
+    )
+    try:
+        appended = await append_events(services.event_store, append)
+    except VersionConflict as conflict:
+        if include:
+            await _add_conflicting_events(services, conflict)
+        if header is not None:
+            raise PreconditionFailed(conflict) from conflict
+        raise
+    return json_answer(
+        append_answer(append, appended, services.settings.snapshot_every),
+        status_code=200 if appended.replayed else 201,
+        headers={"ETag": entity_tag(appended.version)},
+    )
+
+
+async def _add_conflicting_events(services: OpenServices, conflict: VersionConflict) -> None:
+    page = await services.event_reader.read_events(
+        conflict.aggregate_type,
+        conflict.aggregate_id,
+        from_version=(conflict.expected_version or 0) + 1,
+        to_version=MAX_VERSION,
+        limit=MAX_CONFLICTING_EVENTS,
+    )
+    conflict.conflicting_events = page.events
+
+
+@router.get(
+    PATH,
+    operation_id="read_events",
+    summary="Read events",
+    responses=openapi.reading(
+        _200=openapi.answer(
+            "A page of the events, or all of them as NDJSON.",
+            EventsAnswer,
+            example={
+                "aggregate_type": "Order",
+                "aggregate_id": "ord-123",
+                "version": 4,
+                "events": [RECORDED_EVENT],
+                "next_from_version": None,
+            },
+            ndjson=True,
+            etag=True,
+        ),
+        _404=openapi.problem("The aggregate has no events."),
+        _406=openapi.problem("Neither JSON nor NDJSON is accepted."),
+    ),
+)
+async def read_events_endpoint(
+    services: Services,
+    aggregate_type: AggregateTypePath,
+    aggregate_id: AggregateIdPath,
+    from_version: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=MAX_VERSION,
+            description="Where reading starts, inclusive. Default: the first, backward the last.",
+        ),
+    ] = None,
+    to_version: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=MAX_VERSION,
+            description="Where reading ends, inclusive. Default: the last, backward the first.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        Query(ge=1, le=MAX_LIMIT, description="The most events. Default: 1,000; NDJSON: no limit."),
+    ] = None,
+    direction: Direction = Direction.forward,
+    accept: AcceptHeader = "",
+) -> Response:
+    """Read an aggregate's events by rising version, or by falling version from the last.
+
+    With `Accept: application/x-ndjson` one event a line, without a limit of the page.
+    """
+    media_type = negotiate(accept, (JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE))
+    backward = direction is Direction.backward
+    wanted = EventRange(
+        from_version or (MAX_VERSION if backward else 1),
+        to_version or (1 if backward else MAX_VERSION),
+        backward,
+    )
+    reader = services.event_reader
+    if media_type == NDJSON_MEDIA_TYPE:
+        pages = stream_events(reader, aggregate_type, aggregate_id, wanted, limit or MAX_VERSION)
+        # The first page before the status line: an unknown aggregate is still a 404.
+        return ndjson_answer(await primed(pages))
+    page = await read_events(reader, aggregate_type, aggregate_id, wanted, limit or DEFAULT_LIMIT)
+    remaining = next_range(wanted, page)
+    return json_answer(
+        EventsAnswer(
+            aggregate_type,
+            aggregate_id,
+            page.version,
+            page.events,
+            remaining.first if remaining else None,
+        ),
+        headers={"ETag": entity_tag(page.version)},
+    )

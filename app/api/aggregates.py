@@ -1,0 +1,192 @@
+"""Aggregates: load one, list those of a type, list the types."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from app.api import openapi
+from app.api.answer import json_answer, streamed_array_answer
+from app.api.examples import RECORDED_EVENT
+from app.api.parameters import (
+    DEFAULT_LIMIT,
+    AggregateIdPath,
+    AggregateTypePath,
+    IfNoneMatchHeader,
+    LimitQuery,
+)
+from app.api.path_segments import AGGREGATE_PATH, AGGREGATE_TYPE_PATH
+from app.api.preconditions import entity_tag, matches_version
+from app.api.schemas import (
+    AggregateAnswer,
+    AggregatesAnswer,
+    AggregateSummary,
+    AggregateTypesAnswer,
+    AggregateTypeSummary,
+)
+from app.api.services import Services
+from app.errors import AggregateNotFound
+from app.events import MAX_NAME_LENGTH, MAX_VERSION, NAME_PATTERN
+from app.queries.load_aggregate import load_aggregate
+
+router = APIRouter(tags=["aggregates"])
+
+
+@router.get(
+    AGGREGATE_PATH,
+    operation_id="load_aggregate",
+    summary="Load an aggregate",
+    responses=openapi.reading(
+        _200=openapi.answer(
+            "The newest snapshot, if there is one, and all events after it.",
+            AggregateAnswer,
+            example={
+                "aggregate_type": "Order",
+                "aggregate_id": "ord-123",
+                "version": 4,
+                "snapshot": {
+                    "version": 3,
+                    "state": {"status": "placed", "total": "45.48"},
+                    "created_at": "2026-11-23T10:15:00.000000Z",
+                },
+                "events": [RECORDED_EVENT],
+            },
+            etag=True,
+        ),
+        _304=openapi.answer("The aggregate is still at the version of `If-None-Match`."),
+        _404=openapi.problem("The aggregate has no events, or was never at that version or time."),
+    ),
+)
+async def load_aggregate_endpoint(
+    services: Services,
+    aggregate_type: AggregateTypePath,
+    aggregate_id: AggregateIdPath,
+    snapshot: Annotated[bool, Query(description="false: all events, no snapshot.")] = True,
+    at_version: Annotated[
+        int | None, Query(ge=1, le=MAX_VERSION, description="As it was at this version.")
+    ] = None,
+    as_of: Annotated[
+        AwareDatetime | None,
+        Query(description="As it was at this time: before the first event that occurred later."),
+    ] = None,
+    if_none_match: IfNoneMatchHeader = None,
+) -> Response:
+    """Load what a service needs to fold the aggregate's state: consistent in itself.
+
+    `at_version` and `as_of` load the past; a snapshot newer than that is not used.
+    """
+    reader = services.event_reader
+    if if_none_match is not None and at_version is None and as_of is None:
+        version, _ = await services.event_store.aggregate_version(aggregate_type, aggregate_id)
+        if version and matches_version(if_none_match, version):
+            return Response(status_code=304, headers={"ETag": entity_tag(version)})
+    aggregate = await load_aggregate(
+        reader,
+        aggregate_type,
+        aggregate_id,
+        use_snapshot=snapshot,
+        at_version=at_version,
+        as_of=as_of,
+    )
+    headers = {"ETag": entity_tag(aggregate.version)}
+    if if_none_match is not None and matches_version(if_none_match, aggregate.version):
+        return Response(status_code=304, headers=headers)
+    answer = AggregateAnswer(
+        aggregate_type,
+        aggregate_id,
+        aggregate.version,
+        aggregate.snapshot,
+        aggregate.events,
+    )
+    if aggregate.further_pages is None:
+        return json_answer(answer, headers=headers)
+    members = {name: getattr(answer, name) for name in answer.__struct_fields__}
+    events = members.pop("events")
+    return streamed_array_answer(members, "events", events, aggregate.further_pages, headers)
+
+
+@router.head(
+    AGGREGATE_PATH,
+    operation_id="head_aggregate",
+    summary="Tell an aggregate's version",
+    responses=openapi.reading(
+        _200=openapi.answer("`ETag` is the version.", etag=True),
+        _304=openapi.answer("The aggregate is still at the version of `If-None-Match`."),
+        _404=openapi.answer("The aggregate has no events."),
+    ),
+)
+async def head_aggregate_endpoint(
+    services: Services,
+    aggregate_type: AggregateTypePath,
+    aggregate_id: AggregateIdPath,
+    if_none_match: IfNoneMatchHeader = None,
+) -> Response:
+    """Tell the version without reading an event."""
+    version, _ = await services.event_store.aggregate_version(aggregate_type, aggregate_id)
+    if not version:
+        raise AggregateNotFound(aggregate_type, aggregate_id)
+    is_current = if_none_match is not None and matches_version(if_none_match, version)
+    return Response(
+        status_code=304 if is_current else 200,
+        headers={"ETag": entity_tag(version)},
+        media_type="application/json",
+    )
+
+
+@router.get(
+    AGGREGATE_TYPE_PATH,
+    operation_id="list_aggregates",
+    summary="List the aggregates of a type",
+    responses=openapi.reading(
+        _200=openapi.answer(
+            "A page of aggregates; empty where the type has none.",
+            AggregatesAnswer,
+            example={
+                "aggregate_type": "Order",
+                "aggregates": [{"aggregate_id": "ord-123", "version": 4}],
+                "next_after": None,
+            },
+        ),
+    ),
+)
+async def list_aggregates_endpoint(
+    services: Services,
+    aggregate_type: AggregateTypePath,
+    after: Annotated[
+        str,
+        Query(
+            max_length=MAX_NAME_LENGTH,
+            pattern=NAME_PATTERN,
+            description="The id after which the page begins: `next_after` of the page before.",
+        ),
+    ] = "",
+    limit: LimitQuery = DEFAULT_LIMIT,
+) -> Response:
+    """List aggregates with their versions, by id."""
+    found = await services.event_reader.list_aggregates(aggregate_type, after=after, limit=limit)
+    return json_answer(
+        AggregatesAnswer(
+            aggregate_type,
+            [AggregateSummary(aggregate_id, version) for aggregate_id, version in found],
+            next_after=found[-1][0] if len(found) == limit else None,
+        )
+    )
+
+
+@router.get(
+    "/v1/aggregates",
+    operation_id="list_aggregate_types",
+    summary="List the aggregate types",
+    responses=openapi.reading(
+        _200=openapi.answer(
+            "All types that have events.",
+            AggregateTypesAnswer,
+            example={"aggregate_types": [{"aggregate_type": "Order"}]},
+        ),
+    ),
+)
+async def list_aggregate_types_endpoint(services: Services) -> Response:
+    """List the types that have events, by name."""
+    found = await services.event_reader.list_aggregate_types()
+    return json_answer(AggregateTypesAnswer([AggregateTypeSummary(name) for name in found]))

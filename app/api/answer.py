@@ -1,0 +1,75 @@
+"""Encodes answers; JSON that is stored passes through unparsed."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from typing import Any
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+
+from app.events import RecordedEvent
+
+JSON_MEDIA_TYPE = "application/json"
+NDJSON_MEDIA_TYPE = "application/x-ndjson"
+
+encoder = msgspec.json.Encoder()
+
+
+def json_answer(
+    body: object, status_code: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """An answer with a JSON body."""
+    return Response(encoder.encode(body), status_code, headers, JSON_MEDIA_TYPE)
+
+
+async def primed(
+    pages: AsyncIterator[list[RecordedEvent]],
+) -> AsyncIterator[list[RecordedEvent]]:
+    """The same pages, the first of them read already.
+
+    What keeps a stream from beginning is so raised before the answer's status line is sent.
+    """
+    nothing: list[RecordedEvent] = []
+    first = await anext(pages, nothing)
+
+    async def all_pages() -> AsyncIterator[list[RecordedEvent]]:
+        yield first
+        async for page in pages:
+            yield page
+
+    return all_pages()
+
+
+def ndjson_answer(
+    pages: AsyncIterable[list[RecordedEvent]], headers: dict[str, str] | None = None
+) -> Response:
+    """A stream of events, one a line; page by page, as fast as the client reads.
+
+    An error on the way breaks the connection off, so that a client never takes a part for all.
+    """
+
+    async def lines() -> AsyncIterator[bytes]:
+        async for events in pages:
+            yield encoder.encode_lines(events)
+
+    return StreamingResponse(lines(), headers=headers, media_type=NDJSON_MEDIA_TYPE)
+
+
+def streamed_array_answer(
+    members: dict[str, Any],
+    array_name: str,
+    events: list[RecordedEvent],
+    further_pages: AsyncIterable[list[RecordedEvent]],
+    headers: dict[str, str],
+) -> Response:
+    """A JSON object of ``members``, and last all events as the array ``array_name``.
+
+    In bounded memory, however many pages follow. An error on the way breaks the connection off.
+    """
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield encoder.encode({**members, array_name: events})[: -len("]}")]
+        async for page in further_pages:
+            yield b"," + encoder.encode(page)[1:-1]
+        yield b"]}"
+
+    return StreamingResponse(chunks(), headers=headers, media_type=JSON_MEDIA_TYPE)

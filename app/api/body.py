@@ -1,0 +1,72 @@
+"""Reads and decodes request bodies, within their bound."""
+
+from typing import TypeVar
+
+import msgspec
+from starlette.requests import Request
+
+from app.commands.locate_unstorable import locate_in_json
+from app.errors import InvalidInput
+
+Body = TypeVar("Body")
+
+
+class MalformedBodyError(Exception):
+    """The body is not JSON in UTF-8 (RFC 8259)."""
+
+
+class BodyTooLargeError(Exception):
+    """The body is over the limit; it was not read to its end."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        super().__init__(f"the body is over {max_body_bytes} bytes")
+        self.max_body_bytes = max_body_bytes
+
+
+async def read_body(request: Request, max_body_bytes: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLargeError: As soon as that is known: from its declared length, before any of it is
+            read, or from what has arrived.
+    """
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_body_bytes:
+        raise BodyTooLargeError(max_body_bytes)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_body_bytes:
+            raise BodyTooLargeError(max_body_bytes)
+    return bytes(body)
+
+
+def decode_body(body: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:
+    """The body as the decoder's type.
+
+    Raises:
+        MalformedBodyError: It is not JSON.
+        InvalidInput: It is JSON of another shape, or with half of a surrogate pair, or nested too
+            deeply; names the place.
+    """
+    try:
+        # The decoder leaves bytes within event_data alone: whether they are UTF-8 is seen here.
+        return decoder.decode(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise MalformedBodyError(f"the body is not UTF-8: {error.reason}") from error
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at ")
+        raise InvalidInput(place.strip("`") or "$", reason) from error
+    except msgspec.DecodeError as error:
+        raise _refusal(body, error) from error
+    except RecursionError as error:
+        raise InvalidInput("$", "is nested too deeply") from error
+
+
+def _refusal(body: bytes, error: msgspec.DecodeError) -> Exception:
+    """Tell a lone surrogate, which JSON's grammar allows, from a text that is no JSON."""
+    try:
+        located = locate_in_json(body, "$")
+    except ValueError:
+        located = None
+    return located or MalformedBodyError(str(error))

@@ -1,0 +1,42 @@
+"""One example for the whole OpenAPI document: an order that is paid."""
+
+EVENT_ID = "0192f0c1-2a5e-7c3d-8f4b-6a1d2e3f4a5b"
+
+APPEND_REQUEST = {
+    "expected_version": 3,
+    "events": [{"event_type": "OrderPaid", "event_data": {"amount": "45.48"}}],
+}
+APPEND_ANSWER = {
+    "aggregate_type": "Order",
+    "aggregate_id": "ord-123",
+    "version": 4,
+    "events": [{"event_id": EVENT_ID, "version": 4, "global_position": 918}],
+    "snapshot_due": False,
+}
+TRANSACTION_REQUEST = {
+    "appends": [{"aggregate_type": "Order", "aggregate_id": "ord-123", **APPEND_REQUEST}]
+}
+TRANSACTION_ANSWER = {"appends": [APPEND_ANSWER]}
+RECORDED_EVENT = {
+    "event_id": EVENT_ID,
+    "aggregate_type": "Order",
+    "aggregate_id": "ord-123",
+    "version": 4,
+    "event_type": "OrderPaid",
+    "event_data": {"amount": "45.48"},
+    "metadata": None,
+    "occurred_at": "2026-11-23T10:15:30.123456Z",
+    "correlation_id": None,
+    "causation_id": None,
+    "global_position": 918,
+}
+SNAPSHOT_REQUEST = {"version": 3, "state": {"status": "placed", "total": "45.48"}}
+POSITION_REQUEST = {"last_processed_position": 918}
+POSITION = {
+    "projection_name": "order-totals",
+    "last_processed_position": 918,
+    "last_processed_at": "2026-11-23T10:15:31.000000Z",
+    "safe_position": 920,
+    "lag_positions": 2,
+    "lag_seconds": 0.8,
+}

@@ -1,0 +1,56 @@
+"""Percent-decodes path segments one by one, so that a name may contain ``/``.
+
+The server decodes the path before it is routed: ``a%2Fb`` would be two segments. Here the router
+sees the path as it was sent, and each segment is decoded after it has been matched (RFC 3986,
+section 2.4).
+"""
+
+from urllib.parse import unquote_to_bytes
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.errors import InvalidInput
+
+
+class SegmentConvertor(Convertor[str]):
+    """One segment of the path, which may be empty; decoded."""
+
+    regex = "[^/]*"
+
+    def convert(self, value: str) -> str:
+        """The text of a segment.
+
+        Raises:
+            InvalidInput: It is not UTF-8.
+        """
+        try:
+            return unquote_to_bytes(value).decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidInput("path", f"{value!r} is not percent-encoded UTF-8") from None
+
+    def to_string(self, value: str) -> str:
+        """Not needed: no URL is made from a route's name."""
+        raise NotImplementedError
+
+
+# Here rather than in a function: a route with a segment cannot even be declared before.
+register_url_convertor("segment", SegmentConvertor())
+
+AGGREGATE_TYPE_PATH = "/v1/aggregates/{aggregate_type:segment}"
+AGGREGATE_PATH = AGGREGATE_TYPE_PATH + "/{aggregate_id:segment}"
+POSITION_PATH = "/v1/projections/{projection_name:segment}/position"
+
+
+class RawPath:
+    """Middleware: routes by the path as it was sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, its path still percent-encoded."""
+        if scope["type"] == "http":
+            raw_path: bytes = scope["raw_path"]
+            scope = {**scope, "path": raw_path.decode("ascii")}
+        await self._app(scope, receive, send)

@@ -1,0 +1,153 @@
+"""From errors to answers: the one table of status codes, and the problem details of RFC 9457."""
+
+import logging
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from app import errors
+from app.api.body import BodyTooLargeError, MalformedBodyError
+from app.api.preconditions import BadPreconditionError, PreconditionFailed
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+
+
+class Kind(NamedTuple):
+    """A kind of problem: its status code, the last segment of its type, and its title."""
+
+    status: int
+    slug: str
+    title: str
+
+    @property
+    def type(self) -> str:
+        """The problem's type: a reference below the service that answers what it means."""
+        return f"/problems/{self.slug}"
+
+
+# The most specific class of an error that is listed here decides.
+KINDS: dict[type[Exception], Kind] = {
+    MalformedBodyError: Kind(400, "malformed-body", "The body is not well-formed JSON"),
+    BadPreconditionError: Kind(400, "bad-precondition", "The precondition cannot be meant"),
+    errors.NotFound: Kind(404, "not-found", "Not found"),
+    errors.AggregateNotFound: Kind(404, "aggregate-not-found", "The aggregate has no events"),
+    errors.VersionNotFound: Kind(404, "version-not-found", "The aggregate was never in that state"),
+    errors.EventNotFound: Kind(404, "event-not-found", "No event has this id"),
+    errors.SnapshotNotFound: Kind(404, "snapshot-not-found", "The aggregate has no snapshot"),
+    errors.ProjectionNotFound: Kind(404, "projection-not-found", "The projection is not known"),
+    errors.VersionConflict: Kind(409, "version-conflict", "Optimistic concurrency check failed"),
+    errors.EventIdConflict: Kind(409, "event-id-conflict", "The event ids are taken"),
+    errors.SnapshotConflict: Kind(409, "snapshot-conflict", "A newer snapshot is stored"),
+    errors.PositionConflict: Kind(409, "position-conflict", "The stored position forbids this one"),
+    PreconditionFailed: Kind(412, "version-conflict", "Optimistic concurrency check failed"),
+    BodyTooLargeError: Kind(413, "body-too-large", "The body is too large"),
+    errors.InvalidInput: Kind(422, "invalid-input", "The request cannot be stored or answered"),
+    errors.UnstorableValue: Kind(422, "unstorable-value", "The database cannot hold a value"),
+    errors.SnapshotBeyondAggregate: Kind(
+        422, "snapshot-beyond-aggregate", "The aggregate has not reached the snapshot's version"
+    ),
+    errors.PositionBeyondSafePosition: Kind(
+        422, "position-beyond-safe-position", "No reader can have reached the position"
+    ),
+    errors.DatabaseUnreachable: Kind(503, "database-unreachable", "The database is out of reach"),
+    errors.DatabaseBusy: Kind(503, "database-busy", "The database is busy"),
+    errors.OutcomeUnknown: Kind(503, "outcome-unknown", "Whether it was stored is not known"),
+}
+# What the framework refuses by itself, by status code.
+FRAMEWORK_KINDS = {
+    404: Kind(404, "route-not-found", "There is no such route"),
+    405: Kind(405, "method-not-allowed", "The route does not have this method"),
+    406: Kind(406, "not-acceptable", "No such representation"),
+}
+UNEXPECTED = Kind(500, "unexpected-error", "The service has a defect")
+
+
+def kind_of(error: Exception) -> Kind:
+    """The kind of problem that an error is.
+
+    Raises:
+        KeyError: Neither its class nor one that it inherits from is in the table.
+    """
+    for error_class in type(error).__mro__:
+        if error_class in KINDS:
+            return KINDS[error_class]
+    raise KeyError(type(error))
+
+
+def problem_response(
+    kind: Kind, detail: str, members: dict[str, Any] | None = None, **headers: str
+) -> Response:
+    """An answer of the kind, with ``members`` as further members of the problem details."""
+    body = {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        **(members or {}),
+    }
+    return Response(
+        msgspec.json.encode(body),
+        status_code=kind.status,
+        media_type=PROBLEM_MEDIA_TYPE,
+        headers={name.replace("_", "-"): value for name, value in headers.items()},
+    )
+
+
+def answer_error(_: Request, error: Exception) -> Response:
+    """Answer an error of the table: its data become members of the problem."""
+    kind = kind_of(error)
+    members = {name: value for name, value in vars(error).items() if value is not msgspec.UNSET}
+    headers = {}
+    if isinstance(error, errors.InvalidInput):
+        place, reason = members.pop("place"), members.pop("reason")
+        members["errors"] = [{"place": place, "reason": reason}]
+    if isinstance(error, errors.Unavailable):
+        logger.warning("%s: %s", kind.slug, error, exc_info=error.__cause__)
+        headers["Retry_After"] = str(RETRY_AFTER_S)
+    if isinstance(error, BodyTooLargeError):
+        # The rest of the body is not read, so the connection cannot carry another request.
+        headers["Connection"] = "close"
+    return problem_response(kind, str(error), members, **headers)
+
+
+def answer_invalid_parameters(_: Request, error: Exception) -> Response:
+    """Answer parameters that FastAPI has refused."""
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {"place": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]}
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"{item['place']}: {item['reason']}" for item in found)
+    return problem_response(KINDS[errors.InvalidInput], detail, {"errors": found})
+
+
+def answer_framework_error(_: Request, error: Exception) -> Response:
+    """Answer what the router refuses: an unknown route, a method that a route does not have."""
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    kind = FRAMEWORK_KINDS.get(
+        error.status_code, Kind(error.status_code, phrase.lower().replace(" ", "-"), phrase)
+    )
+    return problem_response(kind, str(error.detail), None, **(error.headers or {}))
+
+
+def answer_unexpected_error(_: Request, error: Exception) -> Response:
+    """Answer a defect without its trace, which goes to the log."""
+    return problem_response(UNEXPECTED, "The log of the service tells more.")
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make every error of ``app`` an answer with problem details."""
+    for error_class in KINDS:
+        app.add_exception_handler(error_class, answer_error)
+    app.add_exception_handler(RequestValidationError, answer_invalid_parameters)
+    app.add_exception_handler(HTTPException, answer_framework_error)
+    app.add_exception_handler(Exception, answer_unexpected_error)

@@ -1,0 +1,134 @@
+"""Projections: how far each has come."""
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.api import openapi
+from app.api.answer import json_answer
+from app.api.body import decode_body, read_body
+from app.api.examples import POSITION, POSITION_REQUEST
+from app.api.parameters import ProjectionNamePath
+from app.api.path_segments import POSITION_PATH
+from app.api.schemas import (
+    PositionAnswer,
+    PositionConflictProblem,
+    PositionRequest,
+    PositionSavedAnswer,
+    ProjectionsAnswer,
+)
+from app.api.services import Services, now
+from app.commands.save_position import save_position
+from app.errors import ProjectionNotFound
+from app.store.position_store import StoredPosition
+
+router = APIRouter(tags=["projections"])
+_decoder = msgspec.json.Decoder(PositionRequest)
+
+
+def _position_answer(stored: StoredPosition, safe_position: int) -> PositionAnswer:
+    return PositionAnswer(
+        stored.projection_name,
+        stored.last_processed_position,
+        stored.last_processed_at,
+        safe_position,
+        lag_positions=max(0, safe_position - stored.last_processed_position),
+        # An event may claim to occur in the future.
+        lag_seconds=max(0.0, stored.lag_seconds or 0.0),
+    )
+
+
+@router.put(
+    POSITION_PATH,
+    operation_id="save_position",
+    summary="Save a projection's position",
+    responses=openapi.writing(
+        _200=openapi.answer("Stored.", PositionSavedAnswer),
+        _201=openapi.answer("Stored, as the projection's first.", PositionSavedAnswer),
+        _409=openapi.problem(
+            "The stored position is greater, or is not `expected_position`.",
+            PositionConflictProblem,
+        ),
+    ),
+    openapi_extra=openapi.request_body(PositionRequest, POSITION_REQUEST),
+)
+async def save_position_endpoint(
+    request: Request, services: Services, projection_name: ProjectionNamePath
+) -> Response:
+    """Store how far a projection has processed the feed; it goes back only with `reset`."""
+    body = decode_body(await read_body(request, services.settings.max_body_bytes), _decoder)
+    is_new = await save_position(
+        services.position_store,
+        services.event_reader,
+        projection_name,
+        body.last_processed_position,
+        expected_position=body.expected_position,
+        may_go_back=body.reset,
+        now=now(),
+    )
+    return json_answer(
+        PositionSavedAnswer(projection_name, body.last_processed_position),
+        status_code=201 if is_new else 200,
+    )
+
+
+@router.get(
+    POSITION_PATH,
+    operation_id="get_position",
+    summary="Read a projection's position",
+    responses=openapi.reading(
+        _200=openapi.answer("The position, and the lag.", PositionAnswer, example=POSITION),
+        _404=openapi.problem("No position was saved under this name."),
+    ),
+)
+async def get_position_endpoint(
+    services: Services, projection_name: ProjectionNamePath
+) -> Response:
+    """Read how far a projection has come, and how far it is behind."""
+    safe_position = await services.event_reader.safe_position()
+    stored = await services.position_store.get_position(
+        projection_name, safe_position=safe_position, now=now()
+    )
+    if stored is None:
+        raise ProjectionNotFound(projection_name)
+    return json_answer(_position_answer(stored, safe_position))
+
+
+@router.delete(
+    POSITION_PATH,
+    operation_id="delete_position",
+    summary="Forget a projection",
+    status_code=204,
+    responses=openapi.reading(
+        _204=openapi.answer("Forgotten."),
+        _404=openapi.problem("No position was saved under this name."),
+    ),
+)
+async def delete_position_endpoint(
+    services: Services, projection_name: ProjectionNamePath
+) -> Response:
+    """Forget a projection and its position."""
+    if not await services.position_store.delete_position(projection_name):
+        raise ProjectionNotFound(projection_name)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/v1/projections",
+    operation_id="list_projections",
+    summary="List the projections",
+    responses=openapi.reading(
+        _200=openapi.answer(
+            "All projections, with their lag.",
+            ProjectionsAnswer,
+            example={"projections": [POSITION]},
+        ),
+    ),
+)
+async def list_projections_endpoint(services: Services) -> Response:
+    """List all projections by name, with how far each is behind."""
+    safe_position = await services.event_reader.safe_position()
+    found = await services.position_store.list_positions(safe_position=safe_position, now=now())
+    return json_answer(
+        ProjectionsAnswer([_position_answer(stored, safe_position) for stored in found])
+    )

@@ -1,0 +1,286 @@
+"""Bodies of requests and answers; what they have in common with the store is in `app.events`."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from app.events import (
+    MAX_VERSION,
+    AggregateId,
+    AggregateType,
+    AppendedEvent,
+    JsonValue,
+    Name,
+    NewEvent,
+    Position,
+    RecordedEvent,
+    Snapshot,
+    Version,
+)
+
+ExpectedVersion = Annotated[
+    Version | None,
+    Meta(
+        description="The aggregate must be at exactly this version; 0: it must not exist yet. "
+        "Absent or null: any."
+    ),
+]
+NewEvents = Annotated[
+    list[NewEvent], Meta(min_length=1, description="Stored together, in this order.")
+]
+SafePosition = Annotated[
+    int, Meta(description="No event can still appear at or below this position.")
+]
+DateTime = Annotated[
+    str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, in UTC.")
+]
+Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+
+
+class AppendRequest(Struct, forbid_unknown_fields=True):
+    """Events for one aggregate."""
+
+    events: NewEvents
+    expected_version: ExpectedVersion = None
+
+
+class AppendAnswer(Struct):
+    """Where the events are stored."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    version: Annotated[int, Meta(description="The version of the last of the events.")]
+    events: list[AppendedEvent]
+    snapshot_due: Annotated[
+        bool, Meta(description="Whether the aggregate is SNAPSHOT_EVERY events past its snapshot.")
+    ]
+
+
+class TransactionAppend(Struct, forbid_unknown_fields=True):
+    """Events for one aggregate of a transaction."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    events: NewEvents
+    expected_version: ExpectedVersion = None
+
+
+class TransactionRequest(Struct, forbid_unknown_fields=True):
+    """Appends that are stored all or nothing, in this order."""
+
+    appends: Annotated[list[TransactionAppend], Meta(min_length=1)]
+
+
+class TransactionAnswer(Struct):
+    """Where the events of each append are stored, in the order of the request."""
+
+    appends: list[AppendAnswer]
+
+
+class EventsAnswer(Struct):
+    """A page of an aggregate's events."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    version: Annotated[int, Meta(description="The aggregate's own version.")]
+    events: list[RecordedEvent]
+    next_from_version: Annotated[
+        int | None, Meta(description="`from_version` of the next page; null: this is the last.")
+    ]
+
+
+class AggregateAnswer(Struct):
+    """An aggregate: its snapshot and the events after it."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    version: Annotated[int, Meta(description="The version that is loaded.")]
+    snapshot: Snapshot | None
+    events: list[RecordedEvent]
+
+
+class AggregateSummary(Struct):
+    """One aggregate of a list."""
+
+    aggregate_id: AggregateId
+    version: int
+
+
+class AggregatesAnswer(Struct):
+    """A page of a type's aggregates, by id."""
+
+    aggregate_type: AggregateType
+    aggregates: list[AggregateSummary]
+    next_after: Annotated[
+        str | None, Meta(description="`after` of the next page; null: this is the last.")
+    ]
+
+
+class AggregateTypeSummary(Struct):
+    """One aggregate type of a list."""
+
+    aggregate_type: AggregateType
+
+
+class AggregateTypesAnswer(Struct):
+    """All aggregate types that have events."""
+
+    aggregate_types: list[AggregateTypeSummary]
+
+
+class FeedAnswer(Struct):
+    """A page of the feed."""
+
+    events: list[RecordedEvent]
+    next_after: Annotated[
+        int, Meta(description="`after` of the next page: what a consumer stores.")
+    ]
+    safe_position: SafePosition
+    up_to_date: Annotated[bool, Meta(description="Whether there was nothing more to read.")]
+
+
+class SnapshotRequest(Struct, forbid_unknown_fields=True):
+    """The state of an aggregate at a version."""
+
+    version: Annotated[int, Meta(ge=1, le=MAX_VERSION)]
+    state: JsonValue
+
+
+class SnapshotSavedAnswer(Struct):
+    """A snapshot that is stored."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    version: int
+
+
+class SnapshotAnswer(Struct):
+    """A stored snapshot."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    version: int
+    state: JsonValue
+    created_at: DateTime
+
+
+class PositionRequest(Struct, forbid_unknown_fields=True):
+    """How far a projection has come."""
+
+    last_processed_position: Position
+    expected_position: Annotated[
+        Position | None,
+        Meta(description="The stored position must be exactly this one; 0: none is stored yet."),
+    ] = None
+    reset: Annotated[bool, Meta(description="Whether the position may go back.")] = False
+
+
+class PositionSavedAnswer(Struct):
+    """A position that is stored."""
+
+    projection_name: Name
+    last_processed_position: int
+
+
+class PositionAnswer(Struct):
+    """How far a projection has come, and how far it is behind."""
+
+    projection_name: Name
+    last_processed_position: int
+    last_processed_at: DateTime
+    safe_position: SafePosition
+    lag_positions: Annotated[
+        int, Meta(description="How many positions the safe position is ahead; holes count.")
+    ]
+    lag_seconds: Annotated[
+        float, Meta(description="The age of the oldest event that is not processed; 0: none is.")
+    ]
+
+
+class ProjectionsAnswer(Struct):
+    """All projections, by name."""
+
+    projections: list[PositionAnswer]
+
+
+class LiveAnswer(Struct):
+    """The process answers."""
+
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["live"]})]
+
+
+class ReadyAnswer(Struct):
+    """The service can do its work."""
+
+    status: Annotated[str, Meta(extra_json_schema={"enum": ["ready"]})]
+    schema_revision: str
+
+
+class Problem(Struct):
+    """Problem details (RFC 9457)."""
+
+    type: Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
+    title: str
+    status: int
+    detail: str
+
+
+class InputError(Struct):
+    """What is wrong, and where."""
+
+    place: Annotated[str, Meta(description="A JSON path in the body, or the name of a parameter.")]
+    reason: str
+
+
+class InvalidInputProblem(Problem, kw_only=True):
+    """The request is refused as it is; nothing was stored."""
+
+    errors: list[InputError]
+
+
+class AppendConflictProblem(Problem, kw_only=True):
+    """The store's state refuses the append; nothing was stored.
+
+    `version-conflict` has the first six members (of which the last two only in a transaction, or
+    where they were asked for), `event-id-conflict` has `event_ids`.
+    """
+
+    aggregate_type: str | UnsetType = UNSET
+    aggregate_id: str | UnsetType = UNSET
+    expected_version: Annotated[
+        int | UnsetType | None, Meta(description="Null: any version, but the aggregate must exist.")
+    ] = UNSET
+    actual_version: int | UnsetType = UNSET
+    append_index: Annotated[
+        int | UnsetType, Meta(description="Which append of the transaction, from 0.")
+    ] = UNSET
+    conflicting_events: Annotated[
+        list[RecordedEvent] | UnsetType,
+        Meta(description="With `include=conflicting_events`: at most 100 events."),
+    ] = UNSET
+    event_ids: Annotated[list[Uuid] | UnsetType, Meta(description="The ids in conflict.")] = UNSET
+
+
+class SnapshotConflictProblem(Problem, kw_only=True):
+    """A newer snapshot is stored."""
+
+    stored_version: int
+
+
+class PositionConflictProblem(Problem, kw_only=True):
+    """The stored position forbids this one."""
+
+    last_processed_position: Annotated[
+        int | None, Meta(description="The stored position; null: none is.")
+    ]
+
+
+class UnavailableProblem(Problem, kw_only=True):
+    """The service cannot do it now; the same request may succeed later.
+
+    With `outcome` "unknown" the database may have stored it: repeating it with the same event ids
+    is safe, and `event_ids` are those, also where the service had made them.
+    """
+
+    outcome: Annotated[str | UnsetType, Meta(extra_json_schema={"enum": ["unknown"]})] = UNSET
+    event_ids: list[Uuid] | UnsetType = UNSET

@@ -1,0 +1,129 @@
+"""Snapshots: one an aggregate."""
+
+import msgspec
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from app.api import openapi
+from app.api.answer import json_answer
+from app.api.body import decode_body, read_body
+from app.api.examples import SNAPSHOT_REQUEST
+from app.api.parameters import AggregateIdPath, AggregateTypePath, IfNoneMatchHeader
+from app.api.path_segments import AGGREGATE_PATH
+from app.api.preconditions import entity_tag, matches_version
+from app.api.schemas import (
+    SnapshotAnswer,
+    SnapshotConflictProblem,
+    SnapshotRequest,
+    SnapshotSavedAnswer,
+)
+from app.api.services import Services, now
+from app.commands.save_snapshot import save_snapshot
+from app.errors import SnapshotNotFound
+
+PATH = AGGREGATE_PATH + "/snapshot"
+
+router = APIRouter(tags=["snapshots"])
+_decoder = msgspec.json.Decoder(SnapshotRequest)
+_saved_example = {"aggregate_type": "Order", "aggregate_id": "ord-123", "version": 3}
+
+
+@router.put(
+    PATH,
+    operation_id="save_snapshot",
+    summary="Save a snapshot",
+    responses=openapi.writing(
+        _200=openapi.answer(
+            "Stored, in the place of the one before.",
+            SnapshotSavedAnswer,
+            example=_saved_example,
+            etag=True,
+        ),
+        _201=openapi.answer(
+            "Stored, as the aggregate's first.",
+            SnapshotSavedAnswer,
+            example=_saved_example,
+            etag=True,
+        ),
+        _409=openapi.problem("A newer snapshot is stored.", SnapshotConflictProblem),
+    ),
+    openapi_extra=openapi.request_body(SnapshotRequest, SNAPSHOT_REQUEST),
+)
+async def save_snapshot_endpoint(
+    request: Request,
+    services: Services,
+    aggregate_type: AggregateTypePath,
+    aggregate_id: AggregateIdPath,
+) -> Response:
+    """Store the state of an aggregate at a version that it has reached.
+
+    The same version replaces, an older one never does.
+    """
+    body = decode_body(await read_body(request, services.settings.max_body_bytes), _decoder)
+    is_new = await save_snapshot(
+        services.snapshot_store, aggregate_type, aggregate_id, body.version, body.state, now=now()
+    )
+    return json_answer(
+        SnapshotSavedAnswer(aggregate_type, aggregate_id, body.version),
+        status_code=201 if is_new else 200,
+        headers={"ETag": entity_tag(body.version)},
+    )
+
+
+@router.get(
+    PATH,
+    operation_id="get_snapshot",
+    summary="Read a snapshot",
+    responses=openapi.reading(
+        _200=openapi.answer(
+            "The snapshot.",
+            SnapshotAnswer,
+            example={
+                **_saved_example,
+                "state": SNAPSHOT_REQUEST["state"],
+                "created_at": "2026-11-23T10:15:00.000000Z",
+            },
+            etag=True,
+        ),
+        _304=openapi.answer("The snapshot is still of the version of `If-None-Match`."),
+        _404=openapi.problem("The aggregate has no snapshot."),
+    ),
+)
+async def get_snapshot_endpoint(
+    services: Services,
+    aggregate_type: AggregateTypePath,
+    aggregate_id: AggregateIdPath,
+    if_none_match: IfNoneMatchHeader = None,
+) -> Response:
+    """Read the stored snapshot of an aggregate."""
+    snapshot = await services.snapshot_store.get_snapshot(aggregate_type, aggregate_id)
+    if snapshot is None:
+        raise SnapshotNotFound(aggregate_type, aggregate_id)
+    headers = {"ETag": entity_tag(snapshot.version)}
+    if if_none_match is not None and matches_version(if_none_match, snapshot.version):
+        return Response(status_code=304, headers=headers)
+    return json_answer(
+        SnapshotAnswer(
+            aggregate_type, aggregate_id, snapshot.version, snapshot.state, snapshot.created_at
+        ),
+        headers=headers,
+    )
+
+
+@router.delete(
+    PATH,
+    operation_id="delete_snapshot",
+    summary="Delete a snapshot",
+    status_code=204,
+    responses=openapi.reading(
+        _204=openapi.answer("Deleted; the events remain."),
+        _404=openapi.problem("The aggregate has no snapshot."),
+    ),
+)
+async def delete_snapshot_endpoint(
+    services: Services, aggregate_type: AggregateTypePath, aggregate_id: AggregateIdPath
+) -> Response:
+    """Delete the stored snapshot of an aggregate; its events remain."""
+    if not await services.snapshot_store.delete_snapshot(aggregate_type, aggregate_id):
+        raise SnapshotNotFound(aggregate_type, aggregate_id)
+    return Response(status_code=204)

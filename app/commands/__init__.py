@@ -1,0 +1,1 @@
+"""Operations that change the store: what each means, independent of HTTP and SQL."""

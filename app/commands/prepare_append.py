@@ -1,0 +1,110 @@
+"""Completes and checks an append before it goes to the store."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID, uuid5
+
+import uuid_utils
+
+from app.commands.refuse_expanding_numbers import refuse_expanding_numbers
+from app.errors import InvalidInput
+from app.events import NULL, Append, Expectation, NewEvent
+
+# The namespace of event ids that are derived from an Idempotency-Key. It must never change: a
+# retry is recognised by deriving the same ids again.
+IDEMPOTENCY_NAMESPACE = UUID("4c8b1d0e-5b0f-5a55-9c3e-0f6b2a1c7d44")
+
+
+def prepare_append(
+    aggregate_type: str,
+    aggregate_id: str,
+    expectation: Expectation,
+    events: Sequence[NewEvent],
+    *,
+    now: datetime,
+    correlation_id: UUID | None = None,
+    causation_id: UUID | None = None,
+    idempotency_key: str | None = None,
+    first_ordinal: int = 0,
+    place: str = "$",
+) -> Append:
+    """Give every event the id, time and ids of correlation under which it will be stored.
+
+    An event without an id gets one that is derived from aggregate, ``idempotency_key`` and its
+    ordinal in the request (``first_ordinal`` and up), or, without a key, a UUIDv7 (RFC 9562), so
+    that new ids fall together at one end of the primary key's index.
+
+    Raises:
+        InvalidInput: No events, an id twice, data that is no object, or a time beyond years
+            1 to 9999 in UTC; ``place`` is the JSON path of the append.
+    """
+    if not events:
+        raise InvalidInput(f"{place}.events", "an append has at least one event")
+
+    def derived_id(ordinal: int) -> UUID:
+        name = json.dumps([aggregate_type, aggregate_id, idempotency_key, first_ordinal + ordinal])
+        return uuid5(IDEMPOTENCY_NAMESPACE, name)
+
+    event_ids = []
+    for ordinal, event in enumerate(events):
+        _check(event, f"{place}.events[{ordinal}]")
+        if event.event_id is not None:
+            event_ids.append(event.event_id)
+        elif idempotency_key is not None:
+            event_ids.append(derived_id(ordinal))
+        else:
+            event_ids.append(UUID(bytes=uuid_utils.uuid7().bytes))
+    _refuse_repeated_ids(
+        [(event_id, f"{place}.events[{n}].event_id") for n, event_id in enumerate(event_ids)]
+    )
+    return Append(
+        aggregate_type=aggregate_type,
+        aggregate_id=aggregate_id,
+        expectation=expectation,
+        events=events,
+        event_ids=event_ids,
+        following_event_id=None if idempotency_key is None else derived_id(len(events)),
+        occurred_at=now,
+        correlation_id=correlation_id,
+        causation_id=causation_id,
+    )
+
+
+def refuse_too_many_events(count: int, max_events: int, place: str) -> None:
+    """Raise `InvalidInput` if one request has more than ``max_events`` events."""
+    if count > max_events:
+        raise InvalidInput(place, f"{count} events in one request are more than {max_events}")
+
+
+def refuse_ids_of_two_appends(appends: Sequence[Append]) -> None:
+    """Raise `InvalidInput` if two appends of a transaction share an event id."""
+    places = [
+        (event_id, f"$.appends[{index}].events[{ordinal}].event_id")
+        for index, append in enumerate(appends)
+        for ordinal, event_id in enumerate(append.event_ids)
+    ]
+    _refuse_repeated_ids(places)
+
+
+def _refuse_repeated_ids(places: Sequence[tuple[UUID, str]]) -> None:
+    seen = set()
+    for event_id, place in places:
+        if event_id in seen:
+            raise InvalidInput(place, f"{event_id} occurs twice in the request")
+        seen.add(event_id)
+
+
+def _check(event: NewEvent, place: str) -> None:
+    for name, raw in (("event_data", event.event_data), ("metadata", event.metadata)):
+        text = bytes(raw)
+        if not text.startswith(b"{") and not (name == "metadata" and raw == NULL):
+            raise InvalidInput(f"{place}.{name}", "must be a JSON object")
+        refuse_expanding_numbers(text, f"{place}.{name}")
+    if event.occurred_at is not None:
+        try:
+            event.occurred_at.astimezone(UTC)
+        except OverflowError:
+            raise InvalidInput(
+                f"{place}.occurred_at", "must lie in the years 1 to 9999 in UTC"
+            ) from None

@@ -1,0 +1,36 @@
+"""Refuses JSON whose numbers would grow without bound when the database writes them out.
+
+jsonb keeps ``1e131071`` in a few bytes and writes it as 131,072 digits. An event with ten thousand
+such numbers could be appended, but a page of the feed that contains it never read again: its text
+is beyond PostgreSQL's limit of 1 GB for a value (docs/decisions/0006-bounds-of-json.md).
+"""
+
+import re
+
+from app.errors import UnstorableValue
+
+MAX_EXPANDED_DIGITS = 1_000_000
+
+_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]{2}")
+_STRING_OR_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE][+-]?([0-9]+)', re.DOTALL)
+
+
+def refuse_expanding_numbers(raw: bytes, place: str) -> None:
+    """Raise if the exponents in a valid JSON text add up to more than a million digits.
+
+    Raises:
+        UnstorableValue: They do; ``place`` is the JSON path of the text.
+    """
+    if not _EXPONENT.search(raw):
+        return
+    digits = 0
+    for match in _STRING_OR_NUMBER.finditer(raw):
+        exponent = match[1]
+        if exponent:
+            significant = exponent.lstrip(b"0")
+            # The length alone tells a huge one, which int() would take long to read.
+            digits += int(significant or b"0") if len(significant) < 10 else 10**9
+    if digits > MAX_EXPANDED_DIGITS:
+        raise UnstorableValue(
+            place, f"has numbers that take more than {MAX_EXPANDED_DIGITS:,} digits to write out"
+        )

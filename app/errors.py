@@ -1,0 +1,205 @@
+"""What can go wrong, as data: neither HTTP nor SQL is known here.
+
+EventStoreError
+├── InvalidInput                 the request cannot be meant: says where and why
+│   ├── UnstorableValue          PostgreSQL cannot hold a value
+│   ├── SnapshotBeyondAggregate  a snapshot of a version that does not exist yet
+│   └── PositionBeyondSafePosition
+├── NotFound
+│   ├── AggregateNotFound
+│   ├── VersionNotFound
+│   ├── EventNotFound
+│   ├── SnapshotNotFound
+│   └── ProjectionNotFound
+├── Conflict                     the store's state refuses the request
+│   ├── VersionConflict
+│   ├── EventIdConflict
+│   ├── SnapshotConflict
+│   └── PositionConflict
+└── Unavailable                  worth repeating later
+    ├── DatabaseUnreachable      nothing was stored
+    ├── DatabaseBusy             nothing was stored
+    └── OutcomeUnknown           stored or not: repeating with the same event ids is safe
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from msgspec import UNSET, UnsetType
+
+from app.events import RecordedEvent
+
+
+class EventStoreError(Exception):
+    """The root of every error that a caller of the store can meet."""
+
+
+class InvalidInput(EventStoreError):
+    """A value that the store does not accept; ``place`` tells where, as a JSON path or a name."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.place = place
+        self.reason = reason
+
+
+class UnstorableValue(InvalidInput):
+    """A well-formed value that PostgreSQL cannot hold."""
+
+
+class SnapshotBeyondAggregate(InvalidInput):
+    """A snapshot's version is greater than its aggregate's (0: the aggregate has no events)."""
+
+    def __init__(self, version: int, aggregate_version: int) -> None:
+        super().__init__(
+            "$.version",
+            f"version {version} is beyond the aggregate's version {aggregate_version}",
+        )
+        self.aggregate_version = aggregate_version
+
+
+class PositionBeyondSafePosition(InvalidInput):
+    """A projection claims a position that no reader can have reached."""
+
+    def __init__(self, position: int, safe_position: int) -> None:
+        super().__init__(
+            "$.last_processed_position",
+            f"position {position} is beyond the safe position {safe_position}",
+        )
+        self.safe_position = safe_position
+
+
+class NotFound(EventStoreError):
+    """What was asked for does not exist."""
+
+
+class AggregateNotFound(NotFound):
+    """The aggregate has no events."""
+
+    def __init__(self, aggregate_type: str, aggregate_id: str) -> None:
+        super().__init__(f"aggregate {aggregate_type} {aggregate_id!r} has no events")
+        self.aggregate_type = aggregate_type
+        self.aggregate_id = aggregate_id
+
+
+class VersionNotFound(NotFound):
+    """The aggregate exists, but not at the version or time asked for."""
+
+    def __init__(self, aggregate_type: str, aggregate_id: str, asked: str, version: int) -> None:
+        super().__init__(
+            f"aggregate {aggregate_type} {aggregate_id!r} has no state {asked}: "
+            f"it is at version {version}"
+        )
+        self.aggregate_type = aggregate_type
+        self.aggregate_id = aggregate_id
+        self.version = version
+
+
+class EventNotFound(NotFound):
+    """No event has this id."""
+
+    def __init__(self, event_id: UUID) -> None:
+        super().__init__(f"no event has the id {event_id}")
+        self.event_id = event_id
+
+
+class SnapshotNotFound(NotFound):
+    """The aggregate has no snapshot."""
+
+    def __init__(self, aggregate_type: str, aggregate_id: str) -> None:
+        super().__init__(f"aggregate {aggregate_type} {aggregate_id!r} has no snapshot")
+        self.aggregate_type = aggregate_type
+        self.aggregate_id = aggregate_id
+
+
+class ProjectionNotFound(NotFound):
+    """No position was ever saved under this projection's name."""
+
+    def __init__(self, projection_name: str) -> None:
+        super().__init__(f"projection {projection_name!r} has no position")
+        self.projection_name = projection_name
+
+
+class Conflict(EventStoreError):
+    """The request was understood and is refused by the state of the store; nothing was stored."""
+
+
+class VersionConflict(Conflict):
+    """The aggregate is not at the expected version.
+
+    ``expected_version`` None: any was expected, as long as the aggregate exists.
+    ``append_index`` tells which append of a transaction it is (0-based). ``conflicting_events``,
+    if somebody has asked for them, are the first events after the expected version.
+    """
+
+    def __init__(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        expected_version: int | None,
+        actual_version: int,
+        append_index: int | UnsetType = UNSET,
+    ) -> None:
+        expected = "to exist" if expected_version is None else f"at version {expected_version}"
+        super().__init__(
+            f"aggregate {aggregate_type} {aggregate_id!r} was expected {expected}, "
+            f"but is at version {actual_version}"
+        )
+        self.aggregate_type = aggregate_type
+        self.aggregate_id = aggregate_id
+        self.expected_version = expected_version
+        self.actual_version = actual_version
+        self.append_index = append_index
+        self.conflicting_events: Sequence[RecordedEvent] | UnsetType = UNSET
+
+
+class EventIdConflict(Conflict):
+    """Event ids are taken, and the request is not a repetition of the append that took them."""
+
+    def __init__(self, event_ids: Sequence[UUID], reason: str) -> None:
+        super().__init__(reason)
+        self.event_ids = event_ids
+
+
+class SnapshotConflict(Conflict):
+    """A newer snapshot is stored already."""
+
+    def __init__(self, version: int, stored_version: int) -> None:
+        super().__init__(
+            f"a snapshot of version {stored_version} is stored, "
+            f"and one of version {version} does not replace it"
+        )
+        self.stored_version = stored_version
+
+
+class PositionConflict(Conflict):
+    """The stored position forbids the one to be saved."""
+
+    def __init__(self, reason: str, last_processed_position: int | None) -> None:
+        super().__init__(reason)
+        self.last_processed_position = last_processed_position
+
+
+class Unavailable(EventStoreError):
+    """The store cannot answer now; the same request may succeed later."""
+
+
+class DatabaseUnreachable(Unavailable):
+    """No connection to the database could be made; nothing was stored."""
+
+
+class DatabaseBusy(Unavailable):
+    """No connection was free, or a lock was not to be had, in time; nothing was stored."""
+
+
+class OutcomeUnknown(Unavailable):
+    """The connection was lost while the database was committing.
+
+    ``event_ids`` are those of the append, in order, also where the service had made them: an
+    append that is repeated with them is stored once.
+    """
+
+    def __init__(self, event_ids: Sequence[UUID] = ()) -> None:
+        super().__init__("the connection to the database was lost during the commit")
+        self.outcome = "unknown"
+        self.event_ids = event_ids

@@ -1,0 +1,159 @@
+"""The words of the store as types.
+
+The structs here are what a request body is decoded into and what an answer is encoded from; their
+field descriptions are those of the OpenAPI document, so there is no second definition to drift.
+``event_data``, ``metadata`` and ``state`` are `msgspec.Raw`: JSON text that passes through the
+service unparsed, so that a number keeps all its digits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Raw
+
+MAX_NAME_LENGTH = 255
+MAX_VERSION = 2**31 - 1
+MAX_POSITION = 2**63 - 1
+# PostgreSQL's text cannot hold NUL (https://www.postgresql.org/docs/16/datatype-character.html).
+NAME_PATTERN = r"^[^\x00]*$"
+
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NAME_PATTERN)]
+Version = Annotated[int, Meta(ge=0, le=MAX_VERSION)]
+Position = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
+Time = Annotated[datetime, Meta(tz=True)]
+JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+JsonObjectOrNull = Annotated[Raw, Meta(extra_json_schema={"type": ["object", "null"]})]
+NULL = Raw(b"null")
+JsonValue = Annotated[Raw, Meta(description="Any JSON value.")]
+
+AggregateType = Annotated[Name, Meta(description="The kind of aggregate: which service owns it.")]
+AggregateId = Annotated[Name, Meta(description="Names the aggregate within its type.")]
+
+
+class NewEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """An event to append."""
+
+    event_type: Annotated[Name, Meta(description="What happened.")]
+    event_data: Annotated[JsonObject, Meta(description="What is to be known about it.")]
+    event_id: Annotated[
+        UUID | None,
+        Meta(
+            description="Makes the append safe to repeat. Default: a UUIDv7 made by the service, "
+            "or derived from `Idempotency-Key`."
+        ),
+    ] = None
+    metadata: Annotated[
+        JsonObjectOrNull, Meta(description="About the event rather than of it.")
+    ] = NULL
+    occurred_at: Annotated[
+        Time | None, Meta(description="When it happened. Default: now, by the service's clock.")
+    ] = None
+    correlation_id: Annotated[
+        UUID | None, Meta(description="Default: the header `X-Correlation-ID`.")
+    ] = None
+    causation_id: Annotated[
+        UUID | None, Meta(description="Default: the header `X-Causation-ID`.")
+    ] = None
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """An event as the store holds it; every key is always present."""
+
+    event_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    version: Annotated[int, Meta(description="1, 2, 3 … within the aggregate, without holes.")]
+    event_type: str
+    event_data: JsonObject
+    metadata: JsonObjectOrNull
+    occurred_at: Annotated[
+        str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, in UTC.")
+    ]
+    correlation_id: Annotated[str | None, Meta(extra_json_schema={"format": "uuid"})]
+    causation_id: Annotated[str | None, Meta(extra_json_schema={"format": "uuid"})]
+    global_position: Annotated[
+        int, Meta(description="Strictly increasing over the whole store; holes are possible.")
+    ]
+
+
+class AppendedEvent(msgspec.Struct, frozen=True):
+    """Where an event of an append has been stored."""
+
+    event_id: UUID
+    version: int
+    global_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What an append demands of its aggregate's version.
+
+    ``version``: exactly this (0: the aggregate must not exist); None: no exact demand.
+    ``must_exist``: some version, whichever; only without an exact one.
+    """
+
+    version: int | None = None
+    must_exist: bool = False
+
+    @property
+    def is_any(self) -> bool:
+        """Whether every version will do, so that a lost race is to be repeated."""
+        return self.version is None and not self.must_exist
+
+    def is_met_by(self, version: int) -> bool:
+        """Whether an aggregate at ``version`` (0: without events) satisfies the demand."""
+        if self.version is not None:
+            return version == self.version
+        return version > 0 or not self.must_exist
+
+
+ANY_VERSION = Expectation()
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """One append, complete: events with the ids and the times under which they will be stored.
+
+    ``event_ids`` are complete; ``occurred_at``, ``correlation_id`` and ``causation_id`` are for
+    events that carry none themselves. ``following_event_id`` is the id that one more event of the
+    same idempotency key would have: stored, it tells that the key stands for a longer append.
+    """
+
+    aggregate_type: str
+    aggregate_id: str
+    expectation: Expectation
+    events: Sequence[NewEvent]
+    event_ids: Sequence[UUID]
+    occurred_at: datetime
+    following_event_id: UUID | None = None
+    correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The outcome of an append: its events' places, and the snapshot version as of then (or 0).
+
+    ``replayed``: the events had been there already, from an earlier request with the same ids.
+    """
+
+    events: Sequence[AppendedEvent]
+    snapshot_version: int
+    replayed: bool = False
+
+    @property
+    def version(self) -> int:
+        """The version of the last event."""
+        return self.events[-1].version
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The state of an aggregate at a version, as a service has folded it."""
+
+    version: int
+    state: JsonValue
+    created_at: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]

@@ -1,0 +1,51 @@
+"""Opens and closes what runs as long as the service does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from app.api.services import LifespanState, OpenServices
+from app.embedded import EmbeddedPostgres
+from app.migrations import head_revision, upgrade
+from app.settings import Settings
+from app.store.connection import Database
+
+CLOSE_TIMEOUT_S = 10.0
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[LifespanState]]
+
+
+def lifespan(settings: Settings) -> Lifespan:
+    """The lifespan of an application with these settings.
+
+    Without ``database_host`` it runs the embedded PostgreSQL, migrated, as long as the application.
+    An external database is used as it is, and may be absent: `/health/ready` tells.
+    """
+
+    @asynccontextmanager
+    async def open_services(_: FastAPI) -> AsyncIterator[LifespanState]:
+        async with AsyncExitStack() as stack:
+            reachable = settings
+            if settings.database_host is None:
+                reachable = await _start_embedded(settings, stack)
+            database = Database(reachable)
+            await database.open()
+            stack.push_async_callback(database.close, timeout_s=CLOSE_TIMEOUT_S)
+            yield {"services": OpenServices.on(database, reachable, head_revision())}
+
+    return open_services
+
+
+async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Settings:
+    postgres = EmbeddedPostgres(
+        settings.embedded_data_dir,
+        database=settings.database_name,
+        user=settings.database_user,
+    )
+    socket_dir = await asyncio.to_thread(postgres.start)
+    stack.push_async_callback(asyncio.to_thread, postgres.stop)
+    reachable = settings.model_copy(update={"database_host": str(socket_dir)})
+    await asyncio.to_thread(upgrade, reachable)
+    return reachable

@@ -1,0 +1,67 @@
+"""The application: wiring only."""
+
+from importlib.metadata import version
+
+from fastapi_offline import FastAPIOffline
+from starlette.types import ASGIApp
+
+from app.api import (
+    aggregate_events,
+    aggregates,
+    feed,
+    health,
+    problem_pages,
+    projections,
+    snapshots,
+    transactions,
+)
+from app.api.openapi import install_openapi
+from app.api.path_segments import RawPath
+from app.api.problems import add_problem_handlers
+from app.lifespan import lifespan
+from app.settings import Settings
+
+DESCRIPTION = """\
+Append events with optimistic concurrency, load aggregates, keep snapshots, and follow the feed.
+
+Times are RFC 3339 in UTC; every error is `application/problem+json` (RFC 9457).
+"""
+TAGS = [
+    {"name": "aggregates", "description": "Append and read the events of an aggregate."},
+    {"name": "transactions", "description": "Append to several aggregates, all or nothing."},
+    {"name": "snapshots", "description": "Keep folded state, so that a load is short."},
+    {"name": "feed", "description": "All events in global order."},
+    {"name": "projections", "description": "How far each consumer of the feed has come."},
+    {"name": "health", "description": "For load balancers and orchestrators."},
+]
+# The most specific routes first: an aggregate is matched by two segments, its events by three.
+ROUTERS = (
+    health.router,
+    problem_pages.router,
+    aggregate_events.router,
+    snapshots.router,
+    aggregates.router,
+    transactions.router,
+    feed.router,
+    projections.router,
+)
+
+
+def create_app(settings: Settings | None = None) -> ASGIApp:
+    """The ASGI application, configured by ``settings`` or else by the environment."""
+    app = FastAPIOffline(
+        title="Event store",
+        version=version("eventstore"),
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=TAGS,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan(settings or Settings()),
+    )
+    add_problem_handlers(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    install_openapi(app)
+    app.add_middleware(RawPath)
+    return app

@@ -1,0 +1,69 @@
+"""Loads an aggregate: its newest snapshot and the events after it, now or in the past."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.errors import AggregateNotFound, VersionNotFound
+from app.events import MAX_VERSION, RecordedEvent, Snapshot
+from app.queries.read_events import STREAM_PAGE_SIZE, EventRange, stream_events
+from app.store.event_reader import EventReader
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """An aggregate at ``version``: a snapshot, if one was usable, and the events after it.
+
+    ``events`` are the first of them; ``further_pages`` are the others, or None: there are none.
+    """
+
+    version: int
+    snapshot: Snapshot | None
+    events: list[RecordedEvent]
+    further_pages: AsyncIterator[list[RecordedEvent]] | None
+
+
+async def load_aggregate(
+    reader: EventReader,
+    aggregate_type: str,
+    aggregate_id: str,
+    *,
+    use_snapshot: bool = True,
+    at_version: int | None = None,
+    as_of: datetime | None = None,
+) -> Aggregate:
+    """The aggregate, consistent in itself, in bounded memory however many events it has.
+
+    ``at_version`` loads it as it was at that version, ``as_of`` as it was at that time: with all
+    events before the first one that occurred later. A snapshot beyond that is not used.
+
+    Raises:
+        AggregateNotFound: The aggregate has no events.
+        VersionNotFound: It has, but has not reached ``at_version``, or began after ``as_of``.
+    """
+    loaded = await reader.load_aggregate(
+        aggregate_type,
+        aggregate_id,
+        use_snapshot=use_snapshot,
+        at_version=at_version,
+        as_of=as_of,
+        limit=STREAM_PAGE_SIZE,
+    )
+    if loaded.version == 0:
+        raise AggregateNotFound(aggregate_type, aggregate_id)
+    if at_version is not None and at_version > loaded.version:
+        raise VersionNotFound(
+            aggregate_type, aggregate_id, f"at version {at_version}", loaded.version
+        )
+    if loaded.loaded_version == 0:
+        raise VersionNotFound(
+            aggregate_type, aggregate_id, f"as of {as_of and as_of.isoformat()}", loaded.version
+        )
+
+    reached = loaded.events[-1].version if loaded.events else loaded.loaded_version
+    further_pages = None
+    if reached < loaded.loaded_version:
+        # Events never change, so later pages fit the first, whatever is appended meanwhile.
+        rest = EventRange(reached + 1, loaded.loaded_version)
+        further_pages = stream_events(reader, aggregate_type, aggregate_id, rest, MAX_VERSION)
+    return Aggregate(loaded.loaded_version, loaded.snapshot, loaded.events, further_pages)

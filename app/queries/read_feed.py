@@ -1,0 +1,42 @@
+"""Reads the feed: all events in global order, by pages."""
+
+from dataclasses import dataclass
+
+from app.events import RecordedEvent
+from app.store.event_reader import EventReader
+from app.store.feed_statement import FeedFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A page of the feed.
+
+    ``next_after`` is what a consumer stores and continues from; ``up_to_date``: nothing more was
+    there to read.
+    """
+
+    events: list[RecordedEvent]
+    next_after: int
+    safe_position: int
+    up_to_date: bool
+
+
+async def read_feed(
+    reader: EventReader, feed_filter: FeedFilter, *, after: int, limit: int, backward: bool = False
+) -> Feed:
+    """At most ``limit`` events behind the position ``after`` (exclusive), up to the safe position.
+
+    A full page continues behind its last event, any other behind the safe position, so that a
+    consumer with a filter moves on too; backward, any other page has reached the beginning. A
+    position that was reached is never given up: ``next_after`` is at least ``after``.
+    """
+    page = await reader.read_feed(feed_filter, after=after, limit=limit, backward=backward)
+    is_full = len(page.events) == limit
+    if is_full:
+        next_after = page.events[-1].global_position
+    elif backward:
+        next_after = 0
+    else:
+        next_after = max(after, page.safe_position)
+    up_to_date = not is_full if backward else next_after >= page.safe_position
+    return Feed(page.events, next_after, page.safe_position, up_to_date)

@@ -1,0 +1,65 @@
+"""Keeps one snapshot an aggregate."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from msgspec import Raw
+
+from app.events import Snapshot
+from app.store.connection import Database
+from app.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSaved:
+    """The outcome of a save: ``stored_version`` (0: none) is what forbids it if it is refused."""
+
+    is_saved: bool
+    is_new: bool
+    aggregate_version: int
+    stored_version: int
+
+
+class SnapshotStore:
+    """Saves, reads and deletes snapshots; each method is one statement."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save_snapshot(
+        self, aggregate_type: str, aggregate_id: str, version: int, state: Raw, created_at: datetime
+    ) -> SnapshotSaved:
+        """Store a snapshot unless it is beyond its aggregate, or older than the stored one.
+
+        Raises:
+            UnstorableValue: PostgreSQL cannot hold the state.
+            OutcomeUnknown: The connection was lost; saving again is safe.
+        """
+        async with self._database.connection(writing=True) as connection:
+            [row] = await connection.fetch(
+                statement("save_snapshot"),
+                aggregate_type,
+                aggregate_id,
+                version,
+                str(state, "utf-8"),
+                created_at,
+            )
+        return SnapshotSaved(
+            row["is_saved"], row["is_new"], row["aggregate_version"], row["stored_version"] or 0
+        )
+
+    async def get_snapshot(self, aggregate_type: str, aggregate_id: str) -> Snapshot | None:
+        """The aggregate's snapshot, or None."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(statement("get_snapshot"), aggregate_type, aggregate_id)
+        if row is None:
+            return None
+        return Snapshot(row["version"], Raw(row["state"]), row["created_at"])
+
+    async def delete_snapshot(self, aggregate_type: str, aggregate_id: str) -> bool:
+        """Delete the aggregate's snapshot; whether there was one."""
+        async with self._database.connection(writing=True) as connection:
+            row = await connection.fetchrow(
+                statement("delete_snapshot"), aggregate_type, aggregate_id
+            )
+        return row is not None

@@ -1,0 +1,33 @@
+-- Purpose: append events to one aggregate if it is at the expected version; atomic by itself.
+-- Parameters: $1 aggregate_type, $2 aggregate_id, $3 expected version or null, $4 whether the
+--   aggregate must exist; then arrays in the order of the events: $5 event_id, $6 event_type,
+--   $7 event_data, $8 metadata, $9 occurred_at, $10 correlation_id, $11 causation_id.
+-- Rows: version, global_position of each event, by version; snapshot_version or null in each.
+-- Zero rows: the expectation is not met, nothing is stored.
+-- Errors: unique_violation of events_pkey (an id is taken) or of idx_events_aggregate (another
+--   transaction took the version after this statement's snapshot).
+-- Index: idx_events_aggregate, backwards for max(version); snapshots_pkey.
+WITH head AS MATERIALIZED (
+  SELECT coalesce(max(version), 0) AS version
+  FROM events
+  WHERE aggregate_type = $1 AND aggregate_id = $2
+), inserted AS (
+  INSERT INTO events (
+    event_id, aggregate_type, aggregate_id, version, event_type, event_data, metadata,
+    occurred_at, correlation_id, causation_id)
+  SELECT new.event_id, $1, $2, head.version + new.ordinal, new.event_type, new.event_data,
+         new.metadata, new.occurred_at, new.correlation_id, new.causation_id
+  FROM head, unnest(
+    $5::uuid[], $6::text[], $7::jsonb[], $8::jsonb[], $9::timestamptz[], $10::uuid[], $11::uuid[]
+  ) WITH ORDINALITY AS new (
+    event_id, event_type, event_data, metadata, occurred_at, correlation_id, causation_id, ordinal)
+  WHERE ($3::int IS NULL OR head.version = $3) AND (NOT $4::boolean OR head.version > 0)
+  -- Positions are handed out in the order of the rows, so they rise with the versions.
+  ORDER BY new.ordinal
+  RETURNING version, global_position
+)
+SELECT inserted.version, inserted.global_position,
+       (SELECT snapshots.version FROM snapshots
+        WHERE aggregate_type = $1 AND aggregate_id = $2) AS snapshot_version
+FROM inserted
+ORDER BY inserted.version

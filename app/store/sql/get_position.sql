@@ -1,0 +1,15 @@
+-- Purpose: a projection's position, and how far it is behind.
+-- Parameters: $1 projection_name, $2 the safe position, $3 the time now.
+-- Rows: projection_name, last_processed_position, last_processed_at, lag_seconds (age of the oldest
+--   event up to $2 that is not processed; null: all are).
+-- Zero rows: no position was saved under this name.
+-- Index: projection_positions_pkey; idx_events_global_position, one probe.
+SELECT projection_name, last_processed_position,
+       to_char(last_processed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+         AS last_processed_at,
+       extract(epoch FROM $3::timestamptz - (
+         SELECT occurred_at FROM events
+         WHERE global_position > last_processed_position AND global_position <= $2
+         ORDER BY global_position LIMIT 1))::float8 AS lag_seconds
+FROM projection_positions
+WHERE projection_name = $1

@@ -1,0 +1,47 @@
+-- Purpose: an aggregate's newest usable snapshot and the first events after it, in one snapshot.
+-- Parameters: $1 aggregate_type, $2 aggregate_id, $3 whether a snapshot may be used, $4 highest
+--   version or null, $5 time or null: not beyond the last event before the first that occurred
+--   later, $6 limit of events.
+-- Rows: first one with event version 0 that holds aggregate_version (null: no events),
+--   loaded_version (the highest that $4 and $5 allow), snapshot_version, snapshot_state,
+--   snapshot_created_at (all null: none usable); then the events in order.
+-- Zero rows: never.
+-- Index: idx_events_aggregate; snapshots_pkey.
+WITH head AS MATERIALIZED (
+  SELECT aggregate.version,
+         least(aggregate.version, $4::int,
+               (SELECT min(version) - 1 FROM events
+                WHERE aggregate_type = $1 AND aggregate_id = $2
+                  AND $5::timestamptz IS NOT NULL AND occurred_at > $5)) AS loaded_version
+  FROM (SELECT max(version) AS version FROM events
+        WHERE aggregate_type = $1 AND aggregate_id = $2) AS aggregate
+), usable AS MATERIALIZED (
+  SELECT snapshots.version, state, created_at
+  FROM snapshots, head
+  WHERE aggregate_type = $1 AND aggregate_id = $2 AND $3::boolean
+    AND snapshots.version <= head.loaded_version
+)
+SELECT NULL::text AS event_id, NULL::text AS aggregate_type, NULL::text AS aggregate_id,
+       0 AS version, NULL::text AS event_type, NULL::text AS event_data, NULL::text AS metadata,
+       NULL::text AS occurred_at, NULL::text AS correlation_id, NULL::text AS causation_id,
+       NULL::bigint AS global_position,
+       head.version AS aggregate_version, head.loaded_version,
+       usable.version AS snapshot_version, usable.state::text AS snapshot_state,
+       to_char(usable.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+         AS snapshot_created_at
+FROM head LEFT JOIN usable ON true
+UNION ALL
+(
+SELECT event_id::text, aggregate_type, aggregate_id, version, event_type, event_data::text,
+       metadata::text,
+       to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS occurred_at,
+       correlation_id::text, causation_id::text, global_position,
+       NULL, NULL, NULL, NULL, NULL
+FROM events
+WHERE aggregate_type = $1 AND aggregate_id = $2
+  AND version > coalesce((SELECT version FROM usable), 0)
+  AND version <= (SELECT loaded_version FROM head)
+ORDER BY events.version
+LIMIT $6
+)
+ORDER BY version

@@ -1,0 +1,13 @@
+-- Purpose: let transactions that append to the same aggregates take turns, so that two which name
+--   them in opposite order do not deadlock: every one locks in the order of the keys.
+-- Parameters: $1 aggregate_type, $2 aggregate_id, two arrays of the same length.
+-- Rows: one a distinct key, without meaning. The locks go with the transaction. The one-argument
+--   form of the lock is another key space than the in-flight marks'.
+-- Index: none.
+-- Zero rows: the arrays are empty.
+SELECT pg_advisory_xact_lock(keys.key)
+FROM (
+  SELECT DISTINCT hashtextextended(aggregate_type, hashtextextended(aggregate_id, 0)) AS key
+  FROM unnest($1::text[], $2::text[]) AS named (aggregate_type, aggregate_id)
+  ORDER BY key
+) AS keys

@@ -1,0 +1,25 @@
+-- Purpose: store an aggregate's snapshot, unless it is beyond the aggregate or older than the
+--   stored one; the same version replaces.
+-- Parameters: $1 aggregate_type, $2 aggregate_id, $3 version, $4 state, $5 created_at.
+-- Rows: exactly one: aggregate_version (0: no events), stored_version (null: no snapshot before),
+--   is_saved, is_new.
+-- Zero rows: never.
+-- Index: idx_events_aggregate, backwards; snapshots_pkey.
+WITH head AS MATERIALIZED (
+  SELECT coalesce(max(version), 0) AS version FROM events
+  WHERE aggregate_type = $1 AND aggregate_id = $2
+), saved AS (
+  INSERT INTO snapshots AS stored (aggregate_type, aggregate_id, version, state, created_at)
+  SELECT $1, $2, $3::int, $4::jsonb, $5 FROM head WHERE head.version >= $3
+  ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE
+    SET version = excluded.version, state = excluded.state, created_at = excluded.created_at
+    WHERE stored.version <= excluded.version
+  -- xmax is 0 in a row that the upsert has inserted rather than updated.
+  RETURNING (stored.xmax = 0) AS is_new
+)
+SELECT head.version AS aggregate_version,
+       (SELECT version FROM snapshots WHERE aggregate_type = $1 AND aggregate_id = $2)
+         AS stored_version,
+       EXISTS (SELECT FROM saved) AS is_saved,
+       coalesce((SELECT is_new FROM saved), false) AS is_new
+FROM head

@@ -1,0 +1,58 @@
+"""The three tables as SQLAlchemy metadata: what `alembic check` compares the database with."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+metadata = MetaData()
+
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", UUID(as_uuid=False), primary_key=True),
+    Column("aggregate_type", String(255), nullable=False),
+    Column("aggregate_id", String(255), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("event_type", String(255), nullable=False),
+    Column("event_data", JSONB, nullable=False),
+    Column("metadata", JSONB),
+    Column("occurred_at", DateTime(timezone=True), nullable=False),
+    Column("correlation_id", UUID(as_uuid=False)),
+    Column("causation_id", UUID(as_uuid=False)),
+    Column("global_position", BigInteger, Identity(always=True), nullable=False),
+    # The constraint's own index carries the client's index name: one index instead of two.
+    UniqueConstraint("aggregate_type", "aggregate_id", "version", name="idx_events_aggregate"),
+    Index("idx_events_type", "event_type", "global_position"),
+    Index("idx_events_occurred", "occurred_at"),
+    Index("idx_events_global_position", "global_position", unique=True),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("aggregate_type", String(255), nullable=False),
+    Column("aggregate_id", String(255), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("state", JSONB, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("aggregate_type", "aggregate_id"),
+)
+
+projection_positions = Table(
+    "projection_positions",
+    metadata,
+    Column("projection_name", String(255), primary_key=True),
+    Column("last_processed_position", BigInteger, nullable=False),
+    Column("last_processed_at", DateTime(timezone=True), nullable=False),
+)
