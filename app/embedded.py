@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -306,11 +307,11 @@ class EmbeddedPostgres:
         """Start the server in a data directory that no process of one is using."""
         if not (self._data_dir / "PG_VERSION").exists():
             self._initialise(lock)
-        socket_dir = self._make_socket_dir()
-        self._write_settings(socket_dir)
+        self._make_socket_dir()
+        self._write_settings()
         # The first two are left by a killed server. Where another process, or a zombie, has the id
         # in them, PostgreSQL takes that for a server and does not start.
-        stale = (self._data_dir / "postmaster.pid", socket_dir / f".s.PGSQL.{PORT}.lock")
+        stale = (self._data_dir / "postmaster.pid", self._socket_dir / f".s.PGSQL.{PORT}.lock")
         for path in (*stale, self._data_dir / "startup.log"):
             path.unlink(missing_ok=True)
         for log in self._data_dir.glob("log/postgresql-*.log"):
@@ -355,38 +356,40 @@ class EmbeddedPostgres:
         complete.rmdir()
         _sync(self._data_dir)
 
-    def _write_settings(self, socket_dir: Path) -> None:
+    def _write_settings(self) -> None:
         # A list of quoted paths, in a quoted string with escapes.
-        quoted = '"{}"'.format(str(socket_dir).replace('"', '""'))
-        quoted = quoted.replace("\\", "\\\\").replace("'", "''")
+        socket_dir = '"{}"'.format(str(self._socket_dir).replace('"', '""'))
+        socket_dir = socket_dir.replace("\\", "\\\\").replace("'", "''")
         settings = self._data_dir / "eventstore.conf"
         settings.unlink(missing_ok=True)
         with open(self._open(settings.name), "w", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(_SETTINGS.format(port=PORT, socket_dir=quoted))
+            file.write(_SETTINGS.format(port=PORT, socket_dir=socket_dir))
         main = self._data_dir / "postgresql.conf"
         if _INCLUDE not in main.read_text(encoding="utf-8").splitlines():
             with main.open("a", encoding="utf-8") as file:
                 file.write(f"\n{_INCLUDE}\n")
 
-    def _make_socket_dir(self) -> Path:
+    @property
+    def _socket_dir(self) -> Path:
         """The data directory, or one under /tmp where the path is too long for a socket."""
         path = os.fsencode(self._data_dir)
         # A comma would be the end of a host name for PostgreSQL's clients.
         if len(path) + len(f"/.s.PGSQL.{PORT}") <= _SOCKET_PATH_MAX_BYTES and b"," not in path:
             return self._data_dir
-        directory = Path("/tmp", f"eventstore-{sha256(path).hexdigest()[:16]}")  # noqa: S108
+        return Path("/tmp", f"eventstore-{sha256(path).hexdigest()[:16]}")  # noqa: S108
+
+    def _make_socket_dir(self) -> None:
         uid, gid = self._run_as or (os.geteuid(), -1)
         try:
-            directory.mkdir(mode=0o700)
-            os.chown(directory, uid, gid)
+            self._socket_dir.mkdir(mode=0o700)
+            os.chown(self._socket_dir, uid, gid)
         except FileExistsError:
-            info = directory.lstat()
+            info = self._socket_dir.lstat()
             if not stat.S_ISDIR(info.st_mode) or info.st_uid != uid or info.st_mode & 0o077:
                 raise EmbeddedPostgresError(
-                    f"{directory}, meant for PostgreSQL's socket, is not its own: remove it, or "
-                    "set EMBEDDED_DATA_DIR to a shorter path, which needs no second directory"
+                    f"{self._socket_dir}, meant for PostgreSQL's socket, is not its own: remove "
+                    "it, or set EMBEDDED_DATA_DIR to a shorter path, which does without it"
                 ) from None
-        return directory
 
     def _create_database(self, socket_dir: Path) -> bool:
         """Create role and database where missing; False when the server does not answer."""
@@ -401,8 +404,7 @@ class EmbeddedPostgres:
         return done.returncode == 0
 
     def _shut_down(self) -> None:
-        server, deadline = self._read_pid_file(), time.monotonic() + PATIENCE_S
-        lock = self._open(".lock-server")
+        lock, deadline = self._open(".lock-server"), time.monotonic() + PATIENCE_S
         try:
             # The lock is held, too, by a server whose start was interrupted before it was a
             # postmaster, and after the postmaster's end, for a moment, by the one that logs.
@@ -413,14 +415,13 @@ class EmbeddedPostgres:
                         f"see its log there (process {postmaster.pid if postmaster else '?'})"
                     )
                 if postmaster:
-                    server = self._read_pid_file() or server
                     self._run("pg_ctl", "stop", "--mode=fast", "-w", f"-t{PATIENCE_S}")
+                    if self._socket_dir != self._data_dir:
+                        with suppress(OSError):
+                            self._socket_dir.rmdir()
                 time.sleep(0.01)
         finally:
             os.close(lock)
-        if server and server.socket_dir != self._data_dir:
-            with suppress(OSError):
-                server.socket_dir.rmdir()
 
     def _read_pid_file(self) -> _PidFile | None:
         try:
@@ -446,13 +447,16 @@ class EmbeddedPostgres:
 
     def _reason(self, done: "subprocess.CompletedProcess[str]") -> str:
         """Why a program of PostgreSQL has failed, in one line."""
-        logs = sorted(self._data_dir.glob("log/*.log"), key=lambda path: path.stat().st_mtime)
         said = done.stderr.splitlines()
         if "start" in done.args:
-            for log in (*logs[-1:], self._data_dir / "startup.log"):
-                said += log.read_text(errors="replace").splitlines() if log.exists() else []
-            said = [line for line in said if "FATAL:" in line or "PANIC:" in line] or said
-            return said[-1] if said else f"pg_ctl: exit code {done.returncode}"
+            # In startup.log until the server opens its log: there, after what earlier starts said.
+            logs = sorted(self._data_dir.glob("log/*.log"), key=lambda path: path.stat().st_mtime)
+            text = "".join(path.read_text(errors="replace") for path in logs[-1:])
+            with suppress(FileNotFoundError):
+                startup = (self._data_dir / "startup.log").read_text(errors="replace")
+                text = startup + text[max(text.rfind("LOG:  starting PostgreSQL"), 0) :]
+                said = startup.splitlines() or said
+            said = [line for line in text.splitlines() if re.search("FATAL:|PANIC:", line)] or said
         return next((line for line in said if "error" in line.lower()), " ".join(said))
 
     def _run(

@@ -13,7 +13,7 @@ from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import Meta, Raw, field
 
 MAX_NAME_LENGTH = 255
 MAX_VERSION = 2**31 - 1
@@ -46,9 +46,10 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
             "or derived from `Idempotency-Key`."
         ),
     ] = None
+    # A factory: msgspec cannot write a default of raw JSON into the OpenAPI document.
     metadata: Annotated[
         JsonObjectOrNull, Meta(description="About the event rather than of it.")
-    ] = NULL
+    ] = field(default_factory=lambda: NULL)
     occurred_at: Annotated[
         Time | None, Meta(description="When it happened. Default: now, by the service's clock.")
     ] = None

@@ -1,0 +1,61 @@
+"""uvicorn in this process: how it is set up, when it is up, and how it ends."""
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+
+from app.cli.signals import StopSignals
+from app.settings import Settings
+
+# How long requests that are under way may take to end after a stop signal.
+GRACE_S = 20
+
+
+def serve_http(
+    settings: Settings,
+    sockets: list[socket.socket],
+    signals: StopSignals,
+    on_up: Callable[[], None],
+) -> bool:
+    """Serve until a stop signal; False if it could not start."""
+    config = uvicorn.Config(
+        "app.main:create_app",
+        factory=True,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_level=settings.log_level,
+        access_log=settings.log_level == "debug",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = _Server(config, on_up)
+    signals.on_stop = lambda: setattr(server, "should_exit", True)
+    if signals.count:
+        return True
+    try:
+        server.run(sockets)
+    except SystemExit:
+        # So uvicorn ends when the application cannot be imported or does not start.
+        return False
+    return server.started
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_up: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_up = on_up
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and not self.should_exit:
+            self._on_up()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.force_exit:
+            # The second Ctrl-C stops waiting for requests. The application still closes what it
+            # has opened: uvicorn leaves that out.
+            await self.lifespan.shutdown()

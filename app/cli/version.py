@@ -1,0 +1,10 @@
+"""``eventstore version``."""
+
+from importlib import metadata
+
+from app.cli.output import write_line
+
+
+def version() -> None:
+    """Print the version of this program."""
+    write_line(f"eventstore {metadata.version('eventstore')}")
