@@ -7,10 +7,10 @@ queue in front of every append (https://www.postgresql.org/docs/16/explicit-lock
 
 import asyncio
 
+from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from alembic import context
 from app.settings import Settings
 from app.store.connection import connection_arguments
 from app.store.tables import metadata

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from fastapi import FastAPI
 
 from app.api.services import LifespanState, OpenServices
-from app.embedded import EmbeddedPostgres
+from app.embedded import PORT, EmbeddedPostgres
 from app.migrations import head_revision, upgrade
 from app.settings import Settings
 from app.store.connection import Database
@@ -46,6 +46,12 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Settings
     )
     socket_dir = await asyncio.to_thread(postgres.start)
     stack.push_async_callback(asyncio.to_thread, postgres.stop)
-    reachable = settings.model_copy(update={"database_host": str(socket_dir)})
+    reachable = settings.model_copy(
+        update={
+            "database_host": str(socket_dir),
+            "database_port": PORT,
+            "database_ssl_mode": "disable",
+        }
+    )
     await asyncio.to_thread(upgrade, reachable)
     return reachable

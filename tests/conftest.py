@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 
 from app.embedded import EmbeddedPostgres
+from app.http_protocol import ProblemProtocol
 from app.main import create_app
 from app.migrations import upgrade
 from app.settings import Settings
@@ -135,7 +136,11 @@ def running_service(settings: Settings) -> Iterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings), log_level="warning", ws="none", timeout_graceful_shutdown=5
+            create_app(settings),
+            http=ProblemProtocol,
+            log_level="warning",
+            ws="none",
+            timeout_graceful_shutdown=5,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
