@@ -23,6 +23,7 @@ NAME_PATTERN = r"^[^\x00]*$"
 
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NAME_PATTERN)]
 Version = Annotated[int, Meta(ge=0, le=MAX_VERSION)]
+EventVersion = Annotated[int, Meta(ge=1, le=MAX_VERSION)]
 Position = Annotated[int, Meta(ge=0, le=MAX_POSITION)]
 Time = Annotated[datetime, Meta(tz=True)]
 JsonObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
@@ -67,7 +68,9 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     event_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
     aggregate_type: AggregateType
     aggregate_id: AggregateId
-    version: Annotated[int, Meta(description="1, 2, 3 … within the aggregate, without holes.")]
+    version: Annotated[
+        EventVersion, Meta(description="1, 2, 3 … within the aggregate, without holes.")
+    ]
     event_type: str
     event_data: JsonObject
     metadata: JsonObjectOrNull
@@ -85,8 +88,8 @@ class AppendedEvent(msgspec.Struct, frozen=True):
     """Where an event of an append has been stored."""
 
     event_id: UUID
-    version: int
-    global_position: int
+    version: EventVersion
+    global_position: Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +158,6 @@ class Appended:
 class Snapshot(msgspec.Struct, frozen=True):
     """The state of an aggregate at a version, as a service has folded it."""
 
-    version: int
+    version: EventVersion
     state: JsonValue
     created_at: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]

@@ -4,12 +4,20 @@ from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, json_answer, ndjson_answer, primed
 from app.api.body import decode_body, read_body
-from app.api.examples import APPEND_ANSWER, APPEND_REQUEST, RECORDED_EVENT
+from app.api.examples import (
+    AGGREGATE_NOT_FOUND,
+    APPEND_ANSWER,
+    APPEND_REQUEST,
+    EVENT_ID_CONFLICT,
+    RECORDED_EVENT,
+    VERSION_CONFLICT,
+)
 from app.api.negotiation import negotiate
 from app.api.parameters import (
     DEFAULT_LIMIT,
@@ -20,12 +28,14 @@ from app.api.parameters import (
     CausationHeader,
     CorrelationHeader,
     Direction,
+    DirectionQuery,
     IdempotencyKeyHeader,
     IfMatchHeader,
-    IfNoneMatchHeader,
+    MustNotExistHeader,
 )
 from app.api.path_segments import AGGREGATE_PATH
 from app.api.preconditions import (
+    BadPreconditionError,
     PreconditionFailed,
     combined_expectation,
     entity_tag,
@@ -64,17 +74,28 @@ def append_answer(append: Append, appended: Appended, snapshot_every: int) -> Ap
     status_code=201,
     responses=openapi.writing(
         _200=openapi.answer(
-            "All the events were there already: a repetition.", AppendAnswer, etag=True
+            "All the events were there already: a repetition.",
+            AppendAnswer,
+            example=APPEND_ANSWER,
+            etag=True,
         ),
         _201=openapi.answer("Stored durably.", AppendAnswer, example=APPEND_ANSWER, etag=True),
+        _400=openapi.problem(
+            "The body is not well-formed JSON, or preconditions contradict each other.",
+            openapi.MALFORMED_BODY,
+            BadPreconditionError("If-Match and If-None-Match cannot be combined"),
+        ),
         _409=openapi.problem(
             "`version-conflict`: the aggregate is not at `expected_version`; or "
             "`event-id-conflict`: ids are taken, and this is no repetition.",
-            AppendConflictProblem,
+            VERSION_CONFLICT,
+            EVENT_ID_CONFLICT,
+            body=AppendConflictProblem,
         ),
         _412=openapi.problem(
             "`version-conflict`: the aggregate is not as `If-Match` or `If-None-Match` demands.",
-            AppendConflictProblem,
+            PreconditionFailed(VERSION_CONFLICT),
+            body=AppendConflictProblem,
         ),
     ),
     openapi_extra=openapi.request_body(AppendRequest, APPEND_REQUEST),
@@ -85,7 +106,7 @@ async def append_events_endpoint(
     aggregate_type: AggregateTypePath,
     aggregate_id: AggregateIdPath,
     if_match: IfMatchHeader = None,
-    if_none_match: IfNoneMatchHeader = None,
+    if_none_match: MustNotExistHeader = None,
     idempotency_key: IdempotencyKeyHeader = None,
     correlation_id: CorrelationHeader = None,
     causation_id: CausationHeader = None,
@@ -157,8 +178,11 @@ async def _add_conflicting_events(services: OpenServices, conflict: VersionConfl
             ndjson=True,
             etag=True,
         ),
-        _404=openapi.problem("The aggregate has no events."),
-        _406=openapi.problem("Neither JSON nor NDJSON is accepted."),
+        _404=openapi.problem("The aggregate has no events.", AGGREGATE_NOT_FOUND),
+        _406=openapi.problem(
+            "Neither JSON nor NDJSON is accepted.",
+            HTTPException(406, f"available are {JSON_MEDIA_TYPE}, {NDJSON_MEDIA_TYPE}"),
+        ),
     ),
 )
 async def read_events_endpoint(
@@ -185,7 +209,7 @@ async def read_events_endpoint(
         int | None,
         Query(ge=1, le=MAX_LIMIT, description="The most events. Default: 1,000; NDJSON: no limit."),
     ] = None,
-    direction: Direction = Direction.forward,
+    direction: DirectionQuery = Direction.forward,
     accept: AcceptHeader = "",
 ) -> Response:
     """Read an aggregate's events by rising version, or by falling version from the last.

@@ -3,18 +3,18 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answer import json_answer, streamed_array_answer
-from app.api.examples import RECORDED_EVENT
+from app.api.examples import AGGREGATE_NOT_FOUND, RECORDED_EVENT
 from app.api.parameters import (
     DEFAULT_LIMIT,
     AggregateIdPath,
     AggregateTypePath,
     IfNoneMatchHeader,
     LimitQuery,
+    Time,
 )
 from app.api.path_segments import AGGREGATE_PATH, AGGREGATE_TYPE_PATH
 from app.api.preconditions import entity_tag, matches_version
@@ -26,11 +26,19 @@ from app.api.schemas import (
     AggregateTypeSummary,
 )
 from app.api.services import Services
-from app.errors import AggregateNotFound
+from app.errors import AggregateNotFound, VersionNotFound
 from app.events import MAX_NAME_LENGTH, MAX_VERSION, NAME_PATTERN
 from app.queries.load_aggregate import load_aggregate
 
 router = APIRouter(tags=["aggregates"])
+
+AtVersionQuery = Annotated[
+    int | None, Query(ge=1, le=MAX_VERSION, description="As it was at this version.")
+]
+AsOfQuery = Annotated[
+    Time | None,
+    Query(description="As it was at this time: before the first event that occurred later."),
+]
 
 
 @router.get(
@@ -54,8 +62,12 @@ router = APIRouter(tags=["aggregates"])
             },
             etag=True,
         ),
-        _304=openapi.answer("The aggregate is still at the version of `If-None-Match`."),
-        _404=openapi.problem("The aggregate has no events, or was never at that version or time."),
+        _304=openapi.answer("The aggregate is still at the version of `If-None-Match`.", etag=True),
+        _404=openapi.problem(
+            "The aggregate has no events, or was never at that version or time.",
+            AGGREGATE_NOT_FOUND,
+            VersionNotFound("Order", "ord-123", "at version 5", 4),
+        ),
     ),
 )
 async def load_aggregate_endpoint(
@@ -63,13 +75,8 @@ async def load_aggregate_endpoint(
     aggregate_type: AggregateTypePath,
     aggregate_id: AggregateIdPath,
     snapshot: Annotated[bool, Query(description="false: all events, no snapshot.")] = True,
-    at_version: Annotated[
-        int | None, Query(ge=1, le=MAX_VERSION, description="As it was at this version.")
-    ] = None,
-    as_of: Annotated[
-        AwareDatetime | None,
-        Query(description="As it was at this time: before the first event that occurred later."),
-    ] = None,
+    at_version: AtVersionQuery = None,
+    as_of: AsOfQuery = None,
     if_none_match: IfNoneMatchHeader = None,
 ) -> Response:
     """Load what a service needs to fold the aggregate's state: consistent in itself.
@@ -112,26 +119,44 @@ async def load_aggregate_endpoint(
     summary="Tell an aggregate's version",
     responses=openapi.reading(
         _200=openapi.answer("`ETag` is the version.", etag=True),
-        _304=openapi.answer("The aggregate is still at the version of `If-None-Match`."),
-        _404=openapi.answer("The aggregate has no events."),
+        _304=openapi.answer("The aggregate is still at the version of `If-None-Match`.", etag=True),
+        _404=openapi.problem(
+            "The aggregate has no events, or was never at that version or time.",
+            AGGREGATE_NOT_FOUND,
+        ),
     ),
 )
 async def head_aggregate_endpoint(
     services: Services,
     aggregate_type: AggregateTypePath,
     aggregate_id: AggregateIdPath,
+    at_version: AtVersionQuery = None,
+    as_of: AsOfQuery = None,
     if_none_match: IfNoneMatchHeader = None,
 ) -> Response:
-    """Tell the version without reading an event."""
-    version, _ = await services.event_store.aggregate_version(aggregate_type, aggregate_id)
-    if not version:
-        raise AggregateNotFound(aggregate_type, aggregate_id)
+    """Tell the version that a load would have; of the newest, without reading an event."""
+    if at_version is None and as_of is None:
+        version, _ = await services.event_store.aggregate_version(aggregate_type, aggregate_id)
+        if not version:
+            raise AggregateNotFound(aggregate_type, aggregate_id)
+    else:
+        aggregate = await load_aggregate(
+            services.event_reader,
+            aggregate_type,
+            aggregate_id,
+            at_version=at_version,
+            as_of=as_of,
+        )
+        version = aggregate.version
     is_current = if_none_match is not None and matches_version(if_none_match, version)
-    return Response(
+    response = Response(
         status_code=304 if is_current else 200,
         headers={"ETag": entity_tag(version)},
         media_type="application/json",
     )
+    # It would be the length of what GET answers (RFC 9110, section 8.6), which is not known here.
+    del response.headers["Content-Length"]
+    return response
 
 
 @router.get(

@@ -1,5 +1,6 @@
 """Reads and decodes request bodies, within their bound."""
 
+import re
 from typing import TypeVar
 
 import msgspec
@@ -9,6 +10,9 @@ from app.commands.locate_unstorable import locate_in_json
 from app.errors import InvalidInput
 
 Body = TypeVar("Body")
+
+# The reason may quote an unknown key, and that may contain anything. No place: it is the whole.
+_REASON_AND_PLACE = re.compile(r"(?P<reason>.*) - at `(?P<place>\$[^`]*)`", re.DOTALL)
 
 
 class MalformedBodyError(Exception):
@@ -25,6 +29,9 @@ class BodyTooLargeError(Exception):
 
 async def read_body(request: Request, max_body_bytes: int) -> bytes:
     """The whole body.
+
+    What is not read here is read and dropped by the server, also behind the answer: a connection
+    closed under a client that is still sending is reset, and the answer lost with it.
 
     Raises:
         BodyTooLargeError: As soon as that is known: from its declared length, before any of it is
@@ -55,8 +62,9 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:
     except UnicodeDecodeError as error:
         raise MalformedBodyError(f"the body is not UTF-8: {error.reason}") from error
     except msgspec.ValidationError as error:
-        reason, _, place = str(error).partition(" - at ")
-        raise InvalidInput(place.strip("`") or "$", reason) from error
+        match = _REASON_AND_PLACE.fullmatch(str(error))
+        place, reason = (match["place"], match["reason"]) if match else ("$", str(error))
+        raise InvalidInput(place, reason) from error
     except msgspec.DecodeError as error:
         raise _refusal(body, error) from error
     except RecursionError as error:

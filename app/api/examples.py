@@ -1,5 +1,15 @@
 """One example for the whole OpenAPI document: an order that is paid."""
 
+from uuid import UUID
+
+from app.errors import (
+    AggregateNotFound,
+    EventIdConflict,
+    ProjectionNotFound,
+    SnapshotNotFound,
+    VersionConflict,
+)
+
 EVENT_ID = "0192f0c1-2a5e-7c3d-8f4b-6a1d2e3f4a5b"
 
 APPEND_REQUEST = {
@@ -40,3 +50,11 @@ POSITION = {
     "lag_positions": 2,
     "lag_seconds": 0.8,
 }
+POSITION_SAVED = {"projection_name": "order-totals", "last_processed_position": 918}
+
+# Errors: the document shows what they are answered with.
+AGGREGATE_NOT_FOUND = AggregateNotFound("Order", "ord-123")
+SNAPSHOT_NOT_FOUND = SnapshotNotFound("Order", "ord-123")
+PROJECTION_NOT_FOUND = ProjectionNotFound("order-totals")
+VERSION_CONFLICT = VersionConflict("Order", "ord-123", expected_version=3, actual_version=4)
+EVENT_ID_CONFLICT = EventIdConflict([UUID(EVENT_ID)], "an event of this id has other content")

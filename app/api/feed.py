@@ -4,14 +4,22 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answer import JSON_MEDIA_TYPE, json_answer
 from app.api.examples import EVENT_ID, RECORDED_EVENT
 from app.api.negotiation import negotiate
-from app.api.parameters import DEFAULT_LIMIT, AcceptHeader, Direction, LimitQuery, NameText
+from app.api.parameters import (
+    DEFAULT_LIMIT,
+    AcceptHeader,
+    Direction,
+    DirectionQuery,
+    LimitQuery,
+    NameText,
+    Time,
+)
 from app.api.schemas import FeedAnswer
 from app.api.services import Services
 from app.errors import EventNotFound
@@ -37,7 +45,9 @@ router = APIRouter(tags=["feed"])
                 "up_to_date": True,
             },
         ),
-        _406=openapi.problem("JSON is not accepted."),
+        _406=openapi.problem(
+            "JSON is not accepted.", HTTPException(406, f"available are {JSON_MEDIA_TYPE}")
+        ),
     ),
 )
 async def read_feed_endpoint(
@@ -52,7 +62,7 @@ async def read_feed_endpoint(
         ),
     ] = None,
     limit: LimitQuery = DEFAULT_LIMIT,
-    direction: Direction = Direction.forward,
+    direction: DirectionQuery = Direction.forward,
     aggregate_type: Annotated[
         list[NameText] | None, Query(description="Only of these types.")
     ] = None,
@@ -60,10 +70,16 @@ async def read_feed_endpoint(
     event_type: Annotated[
         list[NameText] | None, Query(description="Only events of these types.")
     ] = None,
-    correlation_id: Annotated[UUID | None, Query()] = None,
-    causation_id: Annotated[UUID | None, Query()] = None,
-    occurred_from: Annotated[AwareDatetime | None, Query(description="Inclusive.")] = None,
-    occurred_to: Annotated[AwareDatetime | None, Query(description="Exclusive.")] = None,
+    correlation_id: Annotated[
+        UUID | None, Query(description="Only events with this correlation id.")
+    ] = None,
+    causation_id: Annotated[
+        UUID | None, Query(description="Only events with this causation id.")
+    ] = None,
+    occurred_from: Annotated[
+        Time | None, Query(description="Only events of this time or later.")
+    ] = None,
+    occurred_to: Annotated[Time | None, Query(description="Only events before this time.")] = None,
     accept: AcceptHeader = "",
 ) -> Response:
     """Read events in global order, up to the safe position: none can appear below it later.
@@ -101,11 +117,12 @@ async def read_feed_endpoint(
     summary="Read one event",
     responses=openapi.reading(
         _200=openapi.answer("The event.", RecordedEvent, example=RECORDED_EVENT),
-        _404=openapi.problem("No event has this id."),
+        _404=openapi.problem("No event has this id.", EventNotFound(UUID(EVENT_ID))),
     ),
 )
 async def get_event_endpoint(
-    services: Services, event_id: Annotated[UUID, Path(examples=[EVENT_ID])]
+    services: Services,
+    event_id: Annotated[UUID, Path(description="The id of the event.", examples=[EVENT_ID])],
 ) -> Response:
     """Read an event by its id, whichever aggregate it belongs to."""
     event = await services.event_reader.get_event(event_id)

@@ -32,7 +32,9 @@ async def check_live_endpoint() -> Response:
     operation_id="check_ready",
     summary="Can the service do its work?",
     responses={
-        200: openapi.answer("It can.", ReadyAnswer),
+        200: openapi.answer(
+            "It can.", ReadyAnswer, example={"status": "ready", "schema_revision": "0002"}
+        ),
         500: openapi.UNEXPECTED,
         503: openapi.UNAVAILABLE,
     },

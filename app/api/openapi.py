@@ -4,29 +4,47 @@ Paths and parameters come from FastAPI's routes, bodies from the structs that re
 into and answers encoded from: there is no second definition that could drift.
 """
 
+import inspect
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app import errors
 from app.api import schemas
 from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
-from app.api.problems import PROBLEM_MEDIA_TYPE
-from app.events import RecordedEvent
+from app.api.body import BodyTooLargeError, MalformedBodyError
+from app.api.examples import EVENT_ID
+from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, details_of
+from app.events import MAX_POSITION, MAX_VERSION, RecordedEvent
 
 REF_TEMPLATE = "#/components/schemas/{name}"
 BODIES: tuple[type[msgspec.Struct], ...] = tuple(
     value
     for value in vars(schemas).values()
-    if isinstance(value, type) and issubclass(value, msgspec.Struct)
+    if isinstance(value, type) and issubclass(value, msgspec.Struct) and value is not msgspec.Struct
 )
+JSON_OBJECT: dict[str, Any] = {
+    "title": "JsonObject",
+    "description": "Any JSON object.",
+    "type": "object",
+    "additionalProperties": True,
+}
+NULL = {"type": "null"}
+UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 Schema = dict[str, Any]
 
 
 def _ref(body: type[msgspec.Struct]) -> Schema:
     return {"$ref": REF_TEMPLATE.format(name=body.__name__)}
+
+
+def _text(example: object) -> str:
+    """An example as JSON text: FastAPI would leave out its members that are null."""
+    return msgspec.json.encode(example).decode()
 
 
 def answer(
@@ -42,7 +60,7 @@ def answer(
     if body is not None:
         content: Schema = {"schema": _ref(body)}
         if example is not None:
-            content["example"] = example
+            content["example"] = _text(example)
         described["content"] = {JSON_MEDIA_TYPE: content}
     if ndjson:
         described["content"][NDJSON_MEDIA_TYPE] = {
@@ -50,47 +68,89 @@ def answer(
         }
     if etag:
         described["headers"] = {
-            "ETag": {"description": "The version, in quotes.", "schema": {"type": "string"}}
+            "ETag": {
+                "description": "The version, in quotes" + ("; not of NDJSON." if ndjson else "."),
+                "schema": {"type": "string", "examples": ['"4"']},
+            }
         }
     return described
 
 
-def problem(description: str, body: type[msgspec.Struct] = schemas.Problem) -> Schema:
-    """Describes a problem answer."""
-    return {"description": description, "content": {PROBLEM_MEDIA_TYPE: {"schema": _ref(body)}}}
+def problem(
+    description: str, *examples: Exception, body: type[msgspec.Struct] = schemas.Problem
+) -> Schema:
+    """Describes a problem answer, by examples of the errors that it is the answer to."""
+    described = {
+        kind.slug: {"summary": kind.title, "value": _text(details)}
+        for kind, details in map(details_of, examples)
+    }
+    content = {"schema": _ref(body), "examples": described}
+    return {"description": description, "content": {PROBLEM_MEDIA_TYPE: content}}
 
 
 def request_body(body: type[msgspec.Struct], example: object) -> Schema:
     """Describes a request's body, as ``openapi_extra`` of a route."""
-    content = {JSON_MEDIA_TYPE: {"schema": _ref(body), "example": example}}
+    content = {JSON_MEDIA_TYPE: {"schema": _ref(body), "example": _text(example)}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-UNAVAILABLE = {
-    **problem("The database cannot do it now.", schemas.UnavailableProblem),
-    "headers": {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}},
-}
-INVALID = problem(
-    "A parameter or value is refused; `errors` tells which.", schemas.InvalidInputProblem
-)
-UNEXPECTED = problem("A defect of the service.")
-MALFORMED = problem("The body is not well-formed JSON, or preconditions contradict.")
-TOO_LARGE = problem("The body is over MAX_BODY_BYTES.")
-
-
-def reading(**answers: Schema) -> dict[int | str, Schema]:
-    """The answers of an operation that reads: its own (``_200=…``), and what can always be."""
+def _unavailable(*examples: errors.Unavailable) -> Schema:
+    retry_after = {
+        "description": "Seconds to wait.",
+        "schema": {"type": "integer", "format": "int32", "examples": [RETRY_AFTER_S]},
+    }
     return {
-        **{int(name.removeprefix("_")): described for name, described in answers.items()},
-        422: INVALID,
-        500: UNEXPECTED,
-        503: UNAVAILABLE,
+        **problem("The database cannot do it now.", *examples, body=schemas.UnavailableProblem),
+        "headers": {"Retry-After": retry_after},
     }
 
 
+_UNREACHABLE = errors.DatabaseUnreachable("no connection to the database could be made")
+_BUSY = errors.DatabaseBusy("no connection was free in time")
+UNAVAILABLE = _unavailable(_UNREACHABLE, _BUSY)
+UNAVAILABLE_OR_UNKNOWN = _unavailable(_UNREACHABLE, _BUSY, errors.OutcomeUnknown([UUID(EVENT_ID)]))
+INVALID = problem(
+    "A parameter is refused; `errors` tells which.",
+    errors.InvalidInput("query.limit", "Input should be less than or equal to 10000"),
+    body=schemas.InvalidInputProblem,
+)
+
+
+def invalid_body(*examples: errors.InvalidInput) -> Schema:
+    """Describes the refusal of a value in a body; by more examples than those of any body."""
+    return problem(
+        "A parameter or a value in the body is refused; `errors` tells which.",
+        errors.InvalidInput("$", "Object contains unknown field `events_`"),
+        *examples,
+        body=schemas.InvalidInputProblem,
+    )
+
+
+UNEXPECTED = problem("A defect of the service.", Exception())
+MALFORMED_BODY = MalformedBodyError("JSON is malformed: expected '}' (byte 42)")
+MALFORMED = problem("The body is not well-formed JSON.", MALFORMED_BODY)
+TOO_LARGE = problem("The body is over MAX_BODY_BYTES.", BodyTooLargeError(16 * 1024 * 1024))
+
+
+def reading(**answers: Schema) -> dict[int | str, Schema]:
+    """The answers of an operation that reads: what can always be, and its own (``_200=…``)."""
+    return {422: INVALID, 500: UNEXPECTED, 503: UNAVAILABLE, **_by_status(answers)}
+
+
 def writing(**answers: Schema) -> dict[int | str, Schema]:
-    """The answers of an operation with a body: its own, and what can always be."""
-    return {400: MALFORMED, 413: TOO_LARGE, **reading(**answers)}
+    """The answers of an operation with a body: what can always be, and its own."""
+    return {
+        400: MALFORMED,
+        413: TOO_LARGE,
+        422: invalid_body(),
+        500: UNEXPECTED,
+        503: UNAVAILABLE_OR_UNKNOWN,
+        **_by_status(answers),
+    }
+
+
+def _by_status(answers: dict[str, Schema]) -> dict[int | str, Schema]:
+    return {int(name.removeprefix("_")): described for name, described in answers.items()}
 
 
 def install_openapi(app: FastAPI) -> None:
@@ -115,44 +175,93 @@ def _document(app: FastAPI) -> Schema:
         # Relative: wherever the document was fetched from.
         servers=[{"url": "/"}],
     )
-    _, components = msgspec.json.schema_components(
-        (*BODIES, RecordedEvent), ref_template=REF_TEMPLATE
-    )
-    document["components"] = {
-        "schemas": {name: _tidy(schema) for name, schema in sorted(components.items())}
-    }
+    bodies = (*BODIES, RecordedEvent)
+    _, components = msgspec.json.schema_components(bodies, ref_template=REF_TEMPLATE)
+    for schema in components.values():
+        schema["description"] = inspect.cleandoc(schema["description"])
+    # The framework's own components are the enumerations of parameters.
+    components |= document["components"]["schemas"]
+    components = {name: _tidy(schema) for name, schema in components.items()}
+    components[JSON_OBJECT["title"]] = JSON_OBJECT
+    document["components"] = {"schemas": dict(sorted(components.items()))}
     for path in document["paths"].values():
-        for operation in path.values():
-            for parameter in operation.get("parameters", ()):
-                parameter["schema"] = _without_null(parameter["schema"])
+        for method, operation in path.items():
+            _tidy_operation(method, operation)
     return document
 
 
-def _tidy(schema: Any) -> Any:
-    """Say "or null" the way generators understand it: as a second type rather than an ``anyOf``."""
-    if isinstance(schema, list):
-        return [_tidy(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    schema = {name: _tidy(value) for name, value in schema.items()}
-    if schema.get("default", ...) is None:
-        del schema["default"]
-    variants = schema.pop("anyOf", None)
-    if variants is None:
-        return schema
-    others = [variant for variant in variants if variant != {"type": "null"}]
-    if len(others) == 1 and "$ref" not in others[0]:
-        merged = {**others[0], **schema}
-        if isinstance(merged.get("type"), str):
-            merged["type"] = [merged["type"], "null"]
-        return merged
-    return {**schema, "oneOf": variants}
+def _tidy_operation(method: str, operation: Schema) -> None:
+    parameters = operation.get("parameters", [])
+    for parameter in parameters:
+        parameter["schema"] = _tidy_parameter(parameter["schema"])
+        if parameter["in"] == "header" and parameter["schema"].get("format") == "uuid":
+            # openapi-python-client would give the header as a UUID to httpx, which takes text.
+            del parameter["schema"]["format"]
+            parameter["schema"]["pattern"] = UUID_PATTERN
+    if not parameters and "requestBody" not in operation:
+        # There is nothing that could be refused.
+        operation["responses"].pop("422", None)
+    for described in (operation.get("requestBody", {}), *operation["responses"].values()):
+        if method == "head":
+            described.pop("content", None)
+        for content in described.get("content", {}).values():
+            if "example" in content:
+                content["example"] = msgspec.json.decode(content["example"])
+            for example in content.get("examples", {}).values():
+                example["value"] = msgspec.json.decode(example["value"])
+    operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
-def _without_null(schema: Schema) -> Schema:
-    """An optional parameter is absent, never null."""
+def _tidy_parameter(schema: Schema) -> Schema:
+    """A parameter's schema; "or null" is left out: an optional parameter is absent, never null."""
+    # The framework repeats the parameter's own name and description.
+    schema = {key: value for key, value in schema.items() if key not in {"title", "description"}}
     variants = schema.pop("anyOf", None)
-    if variants is None:
-        return schema
-    [given] = [variant for variant in variants if variant != {"type": "null"}]
-    return {**given, **schema}
+    if variants is not None:
+        [given] = [variant for variant in variants if variant != NULL]
+        schema = {**given, **schema}
+    default = {"default": schema["default"]} if "default" in schema else {}
+    return {**_tidy(schema), **default}
+
+
+def _tidy(schema: Schema) -> Schema:
+    """The same schema in the words that generators of clients understand.
+
+    - "Or null" is a second type, or ``oneOf`` with a named schema: never ``anyOf``.
+    - A JSON object of any content is a schema with a name: openapi-typescript takes a bare
+      ``{"type": "object"}`` for one that must be empty.
+    - No ``default``, of which openapi-typescript concludes that a request must have the property;
+      descriptions tell it.
+    - ``enum`` of one rather than ``const``, so that a second value changes no name.
+    - Every number has a ``format``: many generators take a bare integer for one of 32 bits.
+    """
+    schema = {key: value for key, value in schema.items() if key != "default"}
+    if "properties" in schema:
+        schema["properties"] = {key: _tidy(value) for key, value in schema["properties"].items()}
+    if "items" in schema:
+        schema["items"] = _tidy(schema["items"])
+    if "anyOf" in schema:
+        schema = _nullable(schema)
+    if "const" in schema:
+        schema["enum"] = [schema.pop("const")]
+    types = schema.get("type", [])
+    types = [types] if isinstance(types, str) else types
+    if "object" in types and "properties" not in schema:
+        del schema["type"]
+        named = {"$ref": REF_TEMPLATE.format(name=JSON_OBJECT["title"])}
+        return {**schema, **({"oneOf": [named, NULL]} if "null" in types else named)}
+    if "integer" in types:
+        is_short = schema.get("maximum", MAX_POSITION) <= MAX_VERSION
+        schema["format"] = "int32" if is_short else "int64"
+    if "number" in types:
+        schema["format"] = "double"
+    return schema
+
+
+def _nullable(schema: Schema) -> Schema:
+    """The schema with its ``anyOf``, of something and null, said otherwise."""
+    [given] = [_tidy(variant) for variant in schema["anyOf"] if variant != NULL]
+    schema = {key: value for key, value in schema.items() if key != "anyOf"}
+    if "$ref" in given:
+        return {**schema, "oneOf": [given, NULL]}
+    return {**given, **schema, "type": [given["type"], "null"]}

@@ -1,11 +1,13 @@
 """Parameters that several operations have."""
 
+import re
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Header, Path, Query
-from pydantic import StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
 
 from app.events import MAX_NAME_LENGTH, NAME_PATTERN
 
@@ -14,7 +16,7 @@ MAX_LIMIT = 10_000
 
 
 class Direction(StrEnum):
-    """The order of a page."""
+    """Along the order of the events, or against it."""
 
     forward = "forward"
     backward = "backward"
@@ -43,6 +45,24 @@ NameText = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH, pattern=NAME_PATTERN),
 ]
+
+
+def _refuse_number(value: object) -> object:
+    """Pydantic would take a number for the seconds since 1970."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        raise ValueError("a time has the form of RFC 3339, like 2026-11-23T10:15:30Z")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time must lie in the years 1 to 9999 in UTC") from None
+
+
+_NUMBER = re.compile(r"[\s\d._+-]*")
+Time = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
 LimitQuery = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The most items of a page.")]
 CorrelationHeader = Annotated[
     UUID | None,
@@ -52,8 +72,19 @@ CausationHeader = Annotated[
     UUID | None,
     Header(alias="X-Causation-ID", description="For events that carry no `causation_id`."),
 ]
+
+
+def _decoded(value: object) -> object:
+    """A header's text as it was meant: what the framework takes for Latin-1 is mostly UTF-8."""
+    try:
+        return value.encode("latin-1").decode("utf-8") if isinstance(value, str) else value
+    except UnicodeDecodeError:
+        return value
+
+
 IdempotencyKeyHeader = Annotated[
     str | None,
+    BeforeValidator(_decoded),
     Header(
         alias="Idempotency-Key",
         min_length=1,
@@ -62,6 +93,32 @@ IdempotencyKeyHeader = Annotated[
         "from it.",
     ),
 ]
-IfMatchHeader = Annotated[str | None, Header(alias="If-Match")]
-IfNoneMatchHeader = Annotated[str | None, Header(alias="If-None-Match")]
+# What these do not match is answered 400, by `app.api.preconditions`.
+IfMatchHeader = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        description="The version that the aggregate must have, in quotes; `*`: any, but it must "
+        "exist.",
+        examples=['"3"'],
+        json_schema_extra={"pattern": r'^(\*|"[0-9]{1,10}")$'},
+    ),
+]
+MustNotExistHeader = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        description="`*`: the aggregate must not exist yet.",
+        json_schema_extra={"pattern": r"^\*$"},
+    ),
+]
+IfNoneMatchHeader = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        description="The `ETag` of an answer that the client has: 304 if it is still the same.",
+        examples=['"4"'],
+    ),
+]
+DirectionQuery = Annotated[Direction, Query(description="The order of the page.")]
 AcceptHeader = Annotated[str, Header(alias="Accept", include_in_schema=False)]

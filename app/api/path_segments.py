@@ -8,8 +8,10 @@ section 2.4).
 from urllib.parse import unquote_to_bytes
 
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api.problems import answer_error
 from app.errors import InvalidInput
 
 
@@ -43,14 +45,29 @@ POSITION_PATH = "/v1/projections/{projection_name:segment}/position"
 
 
 class RawPath:
-    """Middleware: routes by the path as it was sent."""
+    """Middleware: routes by the path as it was sent, and refuses a query that is not UTF-8.
+
+    The framework would take another text for it, with U+FFFD in the place of what is wrong.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, its path still percent-encoded."""
+        app = self._app
         if scope["type"] == "http":
             raw_path: bytes = scope["raw_path"]
             scope = {**scope, "path": raw_path.decode("ascii")}
-        await self._app(scope, receive, send)
+            if not _is_utf8(scope["query_string"]):
+                refusal = InvalidInput("query", "is not percent-encoded UTF-8")
+                app = answer_error(Request(scope), refusal)
+        await app(scope, receive, send)
+
+
+def _is_utf8(query: bytes) -> bool:
+    try:
+        unquote_to_bytes(query).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

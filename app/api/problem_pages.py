@@ -4,11 +4,12 @@ from fastapi import APIRouter
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
+from app import http_protocol
 from app.api.problems import FRAMEWORK_KINDS, KINDS, UNEXPECTED
 
 router = APIRouter(include_in_schema=False)
 _kinds = (*KINDS.values(), *FRAMEWORK_KINDS.values(), UNEXPECTED)
-_titles = {kind.slug: kind.title for kind in _kinds}
+_titles = {kind.slug: kind.title for kind in _kinds} | {http_protocol.SLUG: http_protocol.TITLE}
 
 
 @router.get("/problems/{slug}")

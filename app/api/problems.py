@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app import errors
 from app.api.body import BodyTooLargeError, MalformedBodyError
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 1
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 class Kind(NamedTuple):
@@ -68,6 +70,7 @@ FRAMEWORK_KINDS = {
     406: Kind(406, "not-acceptable", "No such representation"),
 }
 UNEXPECTED = Kind(500, "unexpected-error", "The service has a defect")
+UNEXPECTED_DETAIL = "The log of the service tells more."
 
 
 def kind_of(error: Exception) -> Kind:
@@ -86,36 +89,53 @@ def problem_response(
     kind: Kind, detail: str, members: dict[str, Any] | None = None, **headers: str
 ) -> Response:
     """An answer of the kind, with ``members`` as further members of the problem details."""
-    body = {
-        "type": kind.type,
-        "title": kind.title,
-        "status": kind.status,
-        "detail": detail,
-        **(members or {}),
-    }
     return Response(
-        msgspec.json.encode(body),
+        msgspec.json.encode(_details(kind, detail, members or {})),
         status_code=kind.status,
         media_type=PROBLEM_MEDIA_TYPE,
         headers={name.replace("_", "-"): value for name, value in headers.items()},
     )
 
 
-def answer_error(_: Request, error: Exception) -> Response:
-    """Answer an error of the table: its data become members of the problem."""
-    kind = kind_of(error)
+def _details(kind: Kind, detail: str, members: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": kind.type,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        **members,
+    }
+
+
+def details_of(error: Exception) -> tuple[Kind, dict[str, Any]]:
+    """The problem details with which an error is answered; `Exception()` is any unexpected one."""
+    members: dict[str, Any] = {}
+    if isinstance(error, HTTPException):
+        kind, detail = _framework_kind(error.status_code), error.detail
+    elif type(error) is Exception:
+        kind, detail = UNEXPECTED, UNEXPECTED_DETAIL
+    else:
+        kind, detail, members = kind_of(error), str(error), _members(error)
+    return kind, _details(kind, detail, members)
+
+
+def _members(error: Exception) -> dict[str, Any]:
+    """The data of an error of the table, as members of its problem details."""
     members = {name: value for name, value in vars(error).items() if value is not msgspec.UNSET}
-    headers = {}
     if isinstance(error, errors.InvalidInput):
         place, reason = members.pop("place"), members.pop("reason")
         members["errors"] = [{"place": place, "reason": reason}]
+    return members
+
+
+def answer_error(_: Request, error: Exception) -> Response:
+    """Answer an error of the table: its data become members of the problem."""
+    kind = kind_of(error)
+    headers = {}
     if isinstance(error, errors.Unavailable):
         logger.warning("%s: %s", kind.slug, error, exc_info=error.__cause__)
         headers["Retry_After"] = str(RETRY_AFTER_S)
-    if isinstance(error, BodyTooLargeError):
-        # The rest of the body is not read, so the connection cannot carry another request.
-        headers["Connection"] = "close"
-    return problem_response(kind, str(error), members, **headers)
+    return problem_response(kind, str(error), _members(error), **headers)
 
 
 def answer_invalid_parameters(_: Request, error: Exception) -> Response:
@@ -129,19 +149,34 @@ def answer_invalid_parameters(_: Request, error: Exception) -> Response:
     return problem_response(KINDS[errors.InvalidInput], detail, {"errors": found})
 
 
-def answer_framework_error(_: Request, error: Exception) -> Response:
+def answer_framework_error(request: Request, error: Exception) -> Response:
     """Answer what the router refuses: an unknown route, a method that a route does not have."""
     assert isinstance(error, HTTPException)
-    phrase = HTTPStatus(error.status_code).phrase
-    kind = FRAMEWORK_KINDS.get(
-        error.status_code, Kind(error.status_code, phrase.lower().replace(" ", "-"), phrase)
-    )
-    return problem_response(kind, str(error.detail), None, **(error.headers or {}))
+    kind = _framework_kind(error.status_code)
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods(request)):
+        headers["Allow"] = ", ".join(methods)
+    return problem_response(kind, str(error.detail), None, **headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that a path has; the router, with one route a method, tells the first's only."""
+
+    def is_routed(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if is_routed(method)]
+
+
+def _framework_kind(status: int) -> Kind:
+    phrase = HTTPStatus(status).phrase
+    return FRAMEWORK_KINDS.get(status, Kind(status, phrase.lower().replace(" ", "-"), phrase))
 
 
 def answer_unexpected_error(_: Request, error: Exception) -> Response:
     """Answer a defect without its trace, which goes to the log."""
-    return problem_response(UNEXPECTED, "The log of the service tells more.")
+    return problem_response(UNEXPECTED, UNEXPECTED_DETAIL)
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -7,7 +7,12 @@ from starlette.responses import Response
 from app.api import openapi
 from app.api.answer import json_answer
 from app.api.body import decode_body, read_body
-from app.api.examples import POSITION, POSITION_REQUEST
+from app.api.examples import (
+    POSITION,
+    POSITION_REQUEST,
+    POSITION_SAVED,
+    PROJECTION_NOT_FOUND,
+)
 from app.api.parameters import ProjectionNamePath
 from app.api.path_segments import POSITION_PATH
 from app.api.schemas import (
@@ -19,7 +24,7 @@ from app.api.schemas import (
 )
 from app.api.services import Services, now
 from app.commands.save_position import save_position
-from app.errors import ProjectionNotFound
+from app.errors import PositionBeyondSafePosition, PositionConflict, ProjectionNotFound
 from app.store.position_store import StoredPosition
 
 router = APIRouter(tags=["projections"])
@@ -43,12 +48,16 @@ def _position_answer(stored: StoredPosition, safe_position: int) -> PositionAnsw
     operation_id="save_position",
     summary="Save a projection's position",
     responses=openapi.writing(
-        _200=openapi.answer("Stored.", PositionSavedAnswer),
-        _201=openapi.answer("Stored, as the projection's first.", PositionSavedAnswer),
+        _200=openapi.answer("Stored.", PositionSavedAnswer, example=POSITION_SAVED),
+        _201=openapi.answer(
+            "Stored, as the projection's first.", PositionSavedAnswer, example=POSITION_SAVED
+        ),
         _409=openapi.problem(
             "The stored position is greater, or is not `expected_position`.",
-            PositionConflictProblem,
+            PositionConflict("the stored position 920 is greater than 918", 920),
+            body=PositionConflictProblem,
         ),
+        _422=openapi.invalid_body(PositionBeyondSafePosition(921, 920)),
     ),
     openapi_extra=openapi.request_body(PositionRequest, POSITION_REQUEST),
 )
@@ -78,7 +87,7 @@ async def save_position_endpoint(
     summary="Read a projection's position",
     responses=openapi.reading(
         _200=openapi.answer("The position, and the lag.", PositionAnswer, example=POSITION),
-        _404=openapi.problem("No position was saved under this name."),
+        _404=openapi.problem("No position was saved under this name.", PROJECTION_NOT_FOUND),
     ),
 )
 async def get_position_endpoint(
@@ -101,7 +110,7 @@ async def get_position_endpoint(
     status_code=204,
     responses=openapi.reading(
         _204=openapi.answer("Forgotten."),
-        _404=openapi.problem("No position was saved under this name."),
+        _404=openapi.problem("No position was saved under this name.", PROJECTION_NOT_FOUND),
     ),
 )
 async def delete_position_endpoint(

@@ -5,10 +5,10 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from app.events import (
-    MAX_VERSION,
     AggregateId,
     AggregateType,
     AppendedEvent,
+    EventVersion,
     JsonValue,
     Name,
     NewEvent,
@@ -49,7 +49,7 @@ class AppendAnswer(Struct):
 
     aggregate_type: AggregateType
     aggregate_id: AggregateId
-    version: Annotated[int, Meta(description="The version of the last of the events.")]
+    version: Annotated[EventVersion, Meta(description="The version of the last of the events.")]
     events: list[AppendedEvent]
     snapshot_due: Annotated[
         bool, Meta(description="Whether the aggregate is SNAPSHOT_EVERY events past its snapshot.")
@@ -82,10 +82,11 @@ class EventsAnswer(Struct):
 
     aggregate_type: AggregateType
     aggregate_id: AggregateId
-    version: Annotated[int, Meta(description="The aggregate's own version.")]
+    version: Annotated[EventVersion, Meta(description="The aggregate's own version.")]
     events: list[RecordedEvent]
     next_from_version: Annotated[
-        int | None, Meta(description="`from_version` of the next page; null: this is the last.")
+        EventVersion | None,
+        Meta(description="`from_version` of the next page; null: this is the last."),
     ]
 
 
@@ -94,7 +95,7 @@ class AggregateAnswer(Struct):
 
     aggregate_type: AggregateType
     aggregate_id: AggregateId
-    version: Annotated[int, Meta(description="The version that is loaded.")]
+    version: Annotated[EventVersion, Meta(description="The version that is loaded.")]
     snapshot: Snapshot | None
     events: list[RecordedEvent]
 
@@ -103,7 +104,7 @@ class AggregateSummary(Struct):
     """One aggregate of a list."""
 
     aggregate_id: AggregateId
-    version: int
+    version: EventVersion
 
 
 class AggregatesAnswer(Struct):
@@ -142,7 +143,7 @@ class FeedAnswer(Struct):
 class SnapshotRequest(Struct, forbid_unknown_fields=True):
     """The state of an aggregate at a version."""
 
-    version: Annotated[int, Meta(ge=1, le=MAX_VERSION)]
+    version: EventVersion
     state: JsonValue
 
 
@@ -151,7 +152,7 @@ class SnapshotSavedAnswer(Struct):
 
     aggregate_type: AggregateType
     aggregate_id: AggregateId
-    version: int
+    version: EventVersion
 
 
 class SnapshotAnswer(Struct):
@@ -159,7 +160,7 @@ class SnapshotAnswer(Struct):
 
     aggregate_type: AggregateType
     aggregate_id: AggregateId
-    version: int
+    version: EventVersion
     state: JsonValue
     created_at: DateTime
 
@@ -172,7 +173,9 @@ class PositionRequest(Struct, forbid_unknown_fields=True):
         Position | None,
         Meta(description="The stored position must be exactly this one; 0: none is stored yet."),
     ] = None
-    reset: Annotated[bool, Meta(description="Whether the position may go back.")] = False
+    reset: Annotated[
+        bool, Meta(description="Whether the position may go back. Default: false.")
+    ] = False
 
 
 class PositionSavedAnswer(Struct):
@@ -221,7 +224,7 @@ class Problem(Struct):
 
     type: Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
     title: str
-    status: int
+    status: Annotated[int, Meta(ge=400, le=599)]
     detail: str
 
 
@@ -248,9 +251,10 @@ class AppendConflictProblem(Problem, kw_only=True):
     aggregate_type: str | UnsetType = UNSET
     aggregate_id: str | UnsetType = UNSET
     expected_version: Annotated[
-        int | UnsetType | None, Meta(description="Null: any version, but the aggregate must exist.")
+        Version | UnsetType | None,
+        Meta(description="Null: any version, but the aggregate must exist."),
     ] = UNSET
-    actual_version: int | UnsetType = UNSET
+    actual_version: Version | UnsetType = UNSET
     append_index: Annotated[
         int | UnsetType, Meta(description="Which append of the transaction, from 0.")
     ] = UNSET
@@ -264,7 +268,7 @@ class AppendConflictProblem(Problem, kw_only=True):
 class SnapshotConflictProblem(Problem, kw_only=True):
     """A newer snapshot is stored."""
 
-    stored_version: int
+    stored_version: EventVersion
 
 
 class PositionConflictProblem(Problem, kw_only=True):

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from app.api import openapi
 from app.api.answer import json_answer
 from app.api.body import decode_body, read_body
-from app.api.examples import SNAPSHOT_REQUEST
+from app.api.examples import SNAPSHOT_NOT_FOUND, SNAPSHOT_REQUEST
 from app.api.parameters import AggregateIdPath, AggregateTypePath, IfNoneMatchHeader
 from app.api.path_segments import AGGREGATE_PATH
 from app.api.preconditions import entity_tag, matches_version
@@ -19,7 +19,7 @@ from app.api.schemas import (
 )
 from app.api.services import Services, now
 from app.commands.save_snapshot import save_snapshot
-from app.errors import SnapshotNotFound
+from app.errors import SnapshotBeyondAggregate, SnapshotConflict, SnapshotNotFound
 
 PATH = AGGREGATE_PATH + "/snapshot"
 
@@ -45,7 +45,10 @@ _saved_example = {"aggregate_type": "Order", "aggregate_id": "ord-123", "version
             example=_saved_example,
             etag=True,
         ),
-        _409=openapi.problem("A newer snapshot is stored.", SnapshotConflictProblem),
+        _409=openapi.problem(
+            "A newer snapshot is stored.", SnapshotConflict(3, 4), body=SnapshotConflictProblem
+        ),
+        _422=openapi.invalid_body(SnapshotBeyondAggregate(5, 4)),
     ),
     openapi_extra=openapi.request_body(SnapshotRequest, SNAPSHOT_REQUEST),
 )
@@ -85,8 +88,8 @@ async def save_snapshot_endpoint(
             },
             etag=True,
         ),
-        _304=openapi.answer("The snapshot is still of the version of `If-None-Match`."),
-        _404=openapi.problem("The aggregate has no snapshot."),
+        _304=openapi.answer("The snapshot is still of the version of `If-None-Match`.", etag=True),
+        _404=openapi.problem("The aggregate has no snapshot.", SNAPSHOT_NOT_FOUND),
     ),
 )
 async def get_snapshot_endpoint(
@@ -117,7 +120,7 @@ async def get_snapshot_endpoint(
     status_code=204,
     responses=openapi.reading(
         _204=openapi.answer("Deleted; the events remain."),
-        _404=openapi.problem("The aggregate has no snapshot."),
+        _404=openapi.problem("The aggregate has no snapshot.", SNAPSHOT_NOT_FOUND),
     ),
 )
 async def delete_snapshot_endpoint(

@@ -10,7 +10,7 @@ from app.api import openapi
 from app.api.aggregate_events import append_answer
 from app.api.answer import json_answer
 from app.api.body import decode_body, read_body
-from app.api.examples import TRANSACTION_ANSWER, TRANSACTION_REQUEST
+from app.api.examples import EVENT_ID_CONFLICT, TRANSACTION_ANSWER, TRANSACTION_REQUEST
 from app.api.parameters import CausationHeader, CorrelationHeader, IdempotencyKeyHeader
 from app.api.preconditions import combined_expectation
 from app.api.schemas import AppendConflictProblem, TransactionAnswer, TransactionRequest
@@ -21,6 +21,7 @@ from app.commands.prepare_append import (
     refuse_ids_of_two_appends,
     refuse_too_many_events,
 )
+from app.errors import VersionConflict
 from app.events import Append
 
 router = APIRouter(tags=["transactions"])
@@ -33,12 +34,18 @@ _decoder = msgspec.json.Decoder(TransactionRequest)
     summary="Append to several aggregates",
     status_code=201,
     responses=openapi.writing(
-        _200=openapi.answer("All the events were there already: a repetition.", TransactionAnswer),
+        _200=openapi.answer(
+            "All the events were there already: a repetition.",
+            TransactionAnswer,
+            example=TRANSACTION_ANSWER,
+        ),
         _201=openapi.answer("Stored durably.", TransactionAnswer, example=TRANSACTION_ANSWER),
         _409=openapi.problem(
             "`version-conflict`: the first aggregate that is not at its `expected_version`; or "
             "`event-id-conflict`: ids are taken, and this is no repetition.",
-            AppendConflictProblem,
+            VersionConflict("Order", "ord-123", 3, 4, append_index=0),
+            EVENT_ID_CONFLICT,
+            body=AppendConflictProblem,
         ),
     ),
     openapi_extra=openapi.request_body(TransactionRequest, TRANSACTION_REQUEST),

@@ -54,6 +54,7 @@ async def _replayed(store: EventStore, appends: Sequence[Append]) -> list[Append
         for append, events in zip(appends, found, strict=True)
         for event in events
     ]
+    requested_ids = {event_id for append in appends for event_id in append.event_ids}
     outcomes = []
     for append, events in zip(appends, found, strict=True):
         if len(events) < len(append.events):
@@ -70,7 +71,13 @@ async def _replayed(store: EventStore, appends: Sequence[Append]) -> list[Append
             raise EventIdConflict(
                 changed, "the event ids are stored already, with other content, order or aggregate"
             )
-        if append.following_event_id and await store.has_event(append.following_event_id):
+        # A later append of the same aggregate takes up the key's ids where this one ends.
+        following_id = append.following_event_id
+        if (
+            following_id
+            and following_id not in requested_ids
+            and await store.has_event(following_id)
+        ):
             raise EventIdConflict(
                 stored_ids, "the Idempotency-Key was used before, for an append of more events"
             )

@@ -19,6 +19,12 @@ class _Number(str):
     __slots__ = ()
 
 
+class _Members(list[tuple[str, Any]]):
+    """The members of a JSON object, also those whose key occurs again: the database reads all."""
+
+    __slots__ = ()
+
+
 def locate_unstorable(
     events: Sequence[NewEvent], error: UnstorableValue, *, place: str = "$"
 ) -> UnstorableValue:
@@ -42,7 +48,7 @@ def locate_in_json(text: bytes | str, place: str) -> UnstorableValue | None:
         ValueError: The text is no JSON.
     """
     try:
-        value = json.loads(text, parse_int=_Number, parse_float=_Number)
+        value = json.loads(text, parse_int=_Number, parse_float=_Number, object_pairs_hook=_Members)
     except RecursionError:
         return UnstorableValue(place, "is nested too deeply")
     return next(_unstorable_values(value, place), None)
@@ -58,10 +64,10 @@ def _unstorable_values(value: Any, place: str) -> Iterator[UnstorableValue]:
                 yield UnstorableValue(place, "has more digits than a number can have")
         elif isinstance(value, str):
             yield from _unstorable_text(value, place)
-        elif isinstance(value, dict):
-            for key in value:
+        elif isinstance(value, _Members):
+            for key, _ in value:
                 yield from _unstorable_text(key, f"{place}.<key>")
-            stack.extend((item, f"{place}.{key}") for key, item in reversed(value.items()))
+            stack.extend((item, f"{place}.{key}") for key, item in reversed(value))
         elif isinstance(value, list):
             stack.extend(
                 (item, f"{place}[{index}]") for index, item in reversed(list(enumerate(value)))

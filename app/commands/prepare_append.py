@@ -15,6 +15,10 @@ from app.events import NULL, Append, Expectation, NewEvent
 # retry is recognised by deriving the same ids again.
 IDEMPOTENCY_NAMESPACE = UUID("4c8b1d0e-5b0f-5a55-9c3e-0f6b2a1c7d44")
 
+# Both exclusive: the driver takes these two for PostgreSQL's -infinity and infinity.
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(tzinfo=UTC)
+
 
 def prepare_append(
     aggregate_type: str,
@@ -103,8 +107,8 @@ def _check(event: NewEvent, place: str) -> None:
         refuse_expanding_numbers(text, f"{place}.{name}")
     if event.occurred_at is not None:
         try:
-            event.occurred_at.astimezone(UTC)
+            is_storable = EARLIEST < event.occurred_at.astimezone(UTC) < LATEST
         except OverflowError:
-            raise InvalidInput(
-                f"{place}.occurred_at", "must lie in the years 1 to 9999 in UTC"
-            ) from None
+            is_storable = False
+        if not is_storable:
+            raise InvalidInput(f"{place}.occurred_at", "must lie in the years 1 to 9999 in UTC")
