@@ -3,6 +3,9 @@
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+SLUG = "malformed-request"
+TITLE = "This is not an HTTP request"
+
 
 class ProblemProtocol(HttpToolsProtocol):
     """uvicorn's protocol; a request that cannot be parsed is answered as RFC 9457 says."""
@@ -11,8 +14,8 @@ class ProblemProtocol(HttpToolsProtocol):
         """Answer what is no HTTP request, and close the connection."""
         body = msgspec.json.encode(
             {
-                "type": "/problems/malformed-request",
-                "title": "This is not an HTTP request",
+                "type": f"/problems/{SLUG}",
+                "title": TITLE,
                 "status": 400,
                 "detail": msg,
             }

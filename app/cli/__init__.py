@@ -7,48 +7,29 @@ of the running service over HTTP and knows nothing else of it.
 import os
 import sys
 
-import typer
-
-from app.cli.append import append
-from app.cli.errors import CliError
-from app.cli.export import export
-from app.cli.import_events import import_events
-from app.cli.load import load
-from app.cli.migrate import migrate
-from app.cli.output import note
-from app.cli.serve import serve
-from app.cli.tail import tail
-from app.cli.version import version
-
-RUN, EXCHANGE, LOOK = "Run the service", "Move events in and out", "Write and look"
-
-cli = typer.Typer(
-    name="eventstore",
-    help="An event store over HTTP, in front of PostgreSQL.",
-    epilog="Settings come from the environment and from .env; see .env.example.",
-    rich_markup_mode="markdown",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-cli.command(rich_help_panel=RUN)(serve)
-cli.command(rich_help_panel=RUN)(migrate)
-cli.command(rich_help_panel=RUN)(version)
-cli.command("import", rich_help_panel=EXCHANGE)(import_events)
-cli.command(rich_help_panel=EXCHANGE)(export)
-cli.command(rich_help_panel=LOOK)(append)
-cli.command(rich_help_panel=LOOK)(load)
-cli.command(rich_help_panel=LOOK)(tail)
-
 
 def main() -> None:
     """Run the command line; whatever goes wrong is told in one line on stderr."""
+    try:
+        # Loaded here, where a Ctrl-C that comes early is caught too.
+        from app.cli.commands import cli
+        from app.cli.errors import CliError
+        from app.cli.streams import note
+        from app.errors import EventStoreError
+    except KeyboardInterrupt:
+        sys.exit(130)
     try:
         cli()
     except CliError as error:
         note(str(error))
         sys.exit(error.exit_code)
+    except EventStoreError as error:
+        note(str(error))
+        sys.exit(1)
+    except UnicodeEncodeError:
+        # Python carries bytes of an argument that are not text as lone surrogates.
+        note("an argument is not valid text")
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("LOG_LEVEL", "").lower() == "debug":
             raise

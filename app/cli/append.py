@@ -1,6 +1,5 @@
 """``eventstore append``."""
 
-import sys
 from typing import Annotated
 from uuid import UUID
 
@@ -9,8 +8,8 @@ import typer
 from uuid_utils.compat import uuid7
 
 from app.cli.json_text import check_json
-from app.cli.output import write_document
 from app.cli.service import DEFAULT_URL, SHORT_PATIENCE_S, Url, connect
+from app.cli.streams import stdin, write_document
 
 
 def append(
@@ -36,7 +35,7 @@ def append(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Append one event to an aggregate; print where it is stored."""
-    data = sys.stdin.buffer.read() if event_data == "-" else event_data.encode()
+    data = stdin().read() if event_data == "-" else event_data.encode()
     event = {
         # Always sent: an append whose answer is lost can only be repeated under its own id.
         "event_id": event_id or uuid7(),

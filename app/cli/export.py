@@ -10,9 +10,9 @@ import typer
 
 from app.cli.errors import CliError
 from app.cli.feed import feed_filter, read_feed
-from app.cli.output import write_lines
 from app.cli.progress import progress_of
 from app.cli.service import DEFAULT_URL, Url, connect
+from app.cli.streams import write_lines
 
 
 def export(
@@ -70,8 +70,10 @@ def _complete_or_absent(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise CliError(f"cannot write {path}: {error.strerror}") from error
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

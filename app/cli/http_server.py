@@ -6,6 +6,8 @@ from collections.abc import Callable
 import uvicorn
 
 from app.cli.signals import StopSignals
+from app.http_protocol import ProblemProtocol
+from app.logs import configure_logs
 from app.settings import Settings
 
 # How long requests that are under way may take to end after a stop signal.
@@ -19,14 +21,15 @@ def serve_http(
     on_up: Callable[[], None],
 ) -> bool:
     """Serve until a stop signal; False if it could not start."""
+    configure_logs(settings)
     config = uvicorn.Config(
         "app.main:create_app",
         factory=True,
         loop="uvloop",
-        http="httptools",
+        http=ProblemProtocol,
         ws="none",
         lifespan="on",
-        log_level=settings.log_level,
+        log_config=None,
         access_log=settings.log_level == "debug",
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,

@@ -1,7 +1,6 @@
 """``eventstore import``."""
 
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from app.cli.feed import read_page
 from app.cli.import_lines import read_windows
 from app.cli.import_sender import Sender
 from app.cli.line_ids import FileMemory
-from app.cli.output import write_line
 from app.cli.progress import progress_of
 from app.cli.service import DEFAULT_URL, Url, connect
+from app.cli.streams import stdin, write_line
 
 WINDOW_LINES = 20_000
 WINDOW_BYTES = 64 * 1024 * 1024
@@ -80,7 +79,7 @@ def _told(sender: Sender) -> str:
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, int | None]]:
     """Open the file to import; its size is None where there is none, as for a pipe."""
     if str(path) == "-":
-        yield sys.stdin.buffer, None
+        yield stdin(), None
         return
     try:
         file = path.open("rb")

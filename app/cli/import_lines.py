@@ -1,7 +1,7 @@
 """Reads a file of events: lines are checked, given ids, and grouped by aggregate in windows."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 from uuid import UUID
 
@@ -58,21 +58,14 @@ class Line:
 
     number: int
     size_bytes: int
+    aggregate_type: str
+    aggregate_id: str
     event_id: UUID
     event: bytes
 
 
-@dataclass(slots=True)
-class Group:
-    """The lines of one aggregate in one window, in file order; ``sent`` of them are stored."""
-
-    aggregate_type: str
-    aggregate_id: str
-    lines: list[Line] = field(default_factory=list)
-    sent: int = 0
-
-
-Window = list[Group]
+Window = list[list[Line]]
+"""The lines of a part of the file: a list per aggregate, in file order."""
 
 
 def read_windows(
@@ -82,17 +75,16 @@ def read_windows(
 
     At a bad line the lines before it come as a last window; after that `BadLine` is raised.
     """
-    groups: dict[tuple[str, str], Group] = {}
+    groups: dict[tuple[str, str], list[Line]] = {}
     lines = size_bytes = 0
     try:
         for number, text in _numbered_lines(file, name):
             parsed = _parse(text, name, number)
             key = parsed.aggregate_type, parsed.aggregate_id
-            group = groups.get(key)
-            if group is None:
-                group = groups[key] = Group(*key)
+            if key not in groups:
+                groups[key] = []
                 memory.add_aggregate(*key)
-            group.lines.append(_line(number, text, parsed, memory))
+            groups[key].append(_line(number, text, parsed, memory))
             lines += 1
             size_bytes += len(text)
             if lines >= max_lines or size_bytes >= max_bytes:
@@ -145,28 +137,11 @@ def _line(number: int, text: bytes, parsed: _Line, memory: FileMemory) -> Line:
         correlation_id=parsed.correlation_id,
         causation_id=parsed.causation_id,
     )
-    return Line(number, len(text), event_id, _encoder.encode(event))
-
-
-def batches(lines: Iterable[Line], max_lines: int, max_bytes: int) -> Iterator[list[Line]]:
-    """Cut lines into appends.
-
-    An append never carries one id twice: whether the second is a repetition is for the store to
-    say, and it can only once the first is stored.
-    """
-    batch: list[Line] = []
-    size_bytes = 0
-    ids: set[UUID] = set()
-    for line in lines:
-        if batch and (
-            len(batch) == max_lines
-            or size_bytes + len(line.event) > max_bytes
-            or line.event_id in ids
-        ):
-            yield batch
-            batch, size_bytes, ids = [], 0, set()
-        batch.append(line)
-        ids.add(line.event_id)
-        size_bytes += len(line.event)
-    if batch:
-        yield batch
+    return Line(
+        number=number,
+        size_bytes=len(text),
+        aggregate_type=parsed.aggregate_type,
+        aggregate_id=parsed.aggregate_id,
+        event_id=event_id,
+        event=_encoder.encode(event),
+    )

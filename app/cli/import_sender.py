@@ -1,25 +1,26 @@
-"""Sends windows of lines to the service: aggregates in parallel, each in file order.
+"""Sends windows of lines to the service: each aggregate in file order, different ones in parallel.
 
 Nothing is remembered between runs. A run that continues another sends everything again, and the
-service knows the events by their ids: an append of which all events are there already is answered
-like the first time. Of one that is there in part it stores nothing and says so (409): then it is
-cut where the known events end, and its parts are sent one after the other.
+service knows the events by their ids: a request of which all events are there already is answered
+as it was the first time. Of one that is there in part it stores nothing and says so (409): then
+the part that is there and the rest are sent apart.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from app.cli.errors import CliError, Refused, Unreachable
-from app.cli.import_lines import BadLine, Group, Line, Window, batches
+from app.cli.import_lines import BadLine, Window
+from app.cli.import_requests import Chain, Request, body_of, pack, take_apart
 from app.cli.json_text import read_answer
 from app.cli.service import Answer, Service
 
-# Half of MAX_BODY_BYTES as it is by default; where it is less, a 413 makes the appends smaller.
-MAX_APPEND_BYTES = 8 * 1024 * 1024
-NOT_FOR_THIS_FILE = frozenset({401, 403, 405, 407})
+# Half of MAX_BODY_BYTES as it is by default; where that is less, a 413 makes the requests smaller.
+MAX_REQUEST_BYTES = 8 * 1024 * 1024
+# Refused whatever the lines say: who is asking, or where.
+NOT_FOR_ITS_LINES = frozenset({401, 403, 404, 405, 407})
 
 
 class _Stored(msgspec.Struct):
@@ -28,6 +29,10 @@ class _Stored(msgspec.Struct):
 
 class _Appended(msgspec.Struct):
     events: list[_Stored]
+
+
+class _Transaction(msgspec.Struct):
+    appends: list[_Appended]
 
 
 class Sender:
@@ -45,7 +50,7 @@ class Sender:
         """Make a sender.
 
         ``start_position``: the store's safe position before the import.
-        ``advance``: called with the bytes and the number of the lines that are stored.
+        ``advance``: called with the bytes and the number of lines that are stored.
         """
         self._service = service
         self._file = file
@@ -54,60 +59,51 @@ class Sender:
         self._start_position = start_position
         self._advance = advance
         self._failure: CliError | None = None
+        self._unsent: set[int] = set()
         self.imported = 0
         self.already_there = 0
 
     async def send(self, window: Window) -> None:
         """Send a window; when this returns, all of it is stored."""
-        waiting = iter(window)
-        await asyncio.gather(*(self._work(waiting) for _ in range(self._connections)))
+        self._unsent = {line.number for lines in window for line in lines}
+        chains = pack(window, self._batch, MAX_REQUEST_BYTES)
+        await asyncio.gather(*(self._work(chains) for _ in range(self._connections)))
         if isinstance(self._failure, Unreachable):
-            first = min(g.lines[g.sent].number for g in window if g.sent < len(g.lines))
             raise CliError(
-                f"{self._failure} — all before {self._file}:{first} is stored; "
+                f"{self._failure}; all lines before {self._file}:{min(self._unsent)} are stored, "
                 "run the same command again to continue there"
             )
         if self._failure is not None:
             raise self._failure
 
-    async def _work(self, waiting: Iterator[Group]) -> None:
+    async def _work(self, chains: Iterator[Chain]) -> None:
         # After a failure the others finish what they are sending, so that the counts are true.
         try:
-            for group in waiting:
-                for batch in batches(group.lines, self._batch, MAX_APPEND_BYTES):
-                    if self._failure is not None:
-                        return
-                    await self._append(group, batch)
+            for chain in chains:
+                waiting = chain[::-1]
+                while waiting and self._failure is None:
+                    waiting += (await self._send(waiting.pop()))[::-1]
         except CliError as error:
             self._failure = self._failure or error
 
-    async def _append(self, group: Group, lines: list[Line]) -> None:
-        """Append lines in as few requests as the service accepts."""
-        waiting = [lines]
-        while waiting:
-            lines = waiting.pop()
-            try:
-                answer = await self._service.request(
-                    "POST",
-                    "v1",
-                    "aggregates",
-                    group.aggregate_type,
-                    group.aggregate_id,
-                    "events",
-                    content=b'{"events":[' + b",".join(line.event for line in lines) + b"]}",
-                )
-            except Refused as refused:
-                if refused.status >= 500 or refused.status in NOT_FOR_THIS_FILE:
-                    raise
-                if len(lines) == 1:
-                    raise BadLine(self._file, lines[0].number, str(refused)) from refused
-                # Part of it is there, or it is too large, or one of its lines is bad: cutting ends
-                # at the line in question, and what comes before it is stored.
-                waiting.extend(reversed(cut(lines, refused.problem.event_ids)))
-            else:
-                self._count(answer)
-                group.sent += len(lines)
-                self._advance(sum(line.size_bytes for line in lines), len(lines))
+    async def _send(self, request: Request) -> list[Request]:
+        """Store the lines of a request, or return the requests to be sent in its place."""
+        try:
+            answer = await self._service.request(
+                "POST", "v1", "transactions", content=body_of(request)
+            )
+        except Refused as refused:
+            if refused.status >= 500 or refused.status in NOT_FOR_ITS_LINES:
+                raise
+            if len(request) == 1:
+                # Places within the request are places within the line.
+                reason = str(refused).replace("$.appends[0].events[0]", "$")
+                raise BadLine(self._file, request[0].number, reason) from refused
+            return take_apart(request, refused.problem.event_ids)
+        self._count(answer)
+        self._unsent.difference_update(line.number for line in request)
+        self._advance(sum(line.size_bytes for line in request), len(request))
+        return []
 
     def _count(self, answer: Answer) -> None:
         """Count what is new.
@@ -115,7 +111,8 @@ class Sender:
         200 says "was there already" also of what an attempt of our own has stored whose answer got
         lost; that has a position beyond where the store was when the import began.
         """
-        events = read_answer(answer.body, _Appended).events
+        appends = read_answer(answer.body, _Transaction).appends
+        events = [event for append in appends for event in append.events]
         if answer.status == 201:
             new = len(events)
         elif answer.repeated:
@@ -124,16 +121,3 @@ class Sender:
             new = 0
         self.imported += new
         self.already_there += len(events) - new
-
-
-def cut(lines: list[Line], known_ids: Iterable[str]) -> list[list[Line]]:
-    """Cut a refused append where events that are there meet others, else in the middle.
-
-    The parts are always smaller than the whole, so cutting ends whatever the service says.
-    """
-    known = set(known_ids)
-    runs = [list(run) for _, run in groupby(lines, lambda line: str(line.event_id) in known)]
-    if len(runs) > 1:
-        return runs
-    middle = len(lines) // 2
-    return [lines[:middle], lines[middle:]]

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.output import write_document
 from app.cli.service import DEFAULT_URL, SHORT_PATIENCE_S, Url, connect
+from app.cli.streams import write_document
 
 
 def load(

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.database import database, migrating, read_settings
-from app.cli.output import write_line
+from app.cli.streams import write_line
 
 
 def migrate(
@@ -24,7 +23,9 @@ def migrate(
     """Bring the tables to the newest revision: the embedded database, or that of DATABASE_HOST."""
     if down_to is not None and revision != "head":
         raise typer.BadParameter("--revision and --down-to exclude each other")
-    from app.migrations import downgrade, upgrade  # here: it doubles the start of every command
+    # Only now: it would double the start of every other command.
+    from app.cli.database import database, migrating, read_settings
+    from app.migrations import downgrade, upgrade
 
     with database(read_settings()) as settings, migrating():
         if down_to is not None:

@@ -12,8 +12,8 @@ import httpx
 import typer
 
 from app.cli.errors import CliError, Refused, Unreachable, read_problem
-from app.cli.output import note
 from app.cli.patience import Patience
+from app.cli.streams import note
 
 Url = Annotated[
     str, typer.Option("--url", envvar="EVENTSTORE_URL", metavar="URL", help="Where the service is.")

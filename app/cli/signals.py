@@ -42,7 +42,7 @@ class StopSignals:
         traceback: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            # All is stopped, and the process about to end: one more Ctrl-C must not be what ends it.
+            # All is stopped and the process about to end: one more Ctrl-C must change nothing.
             signal.signal(number, signal.SIG_IGN if self.count else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -1,14 +1,13 @@
 """``eventstore tail``."""
 
 import math
-import time
 from typing import Annotated
 
 import typer
 
 from app.cli.feed import feed_filter, read_feed, read_page
-from app.cli.output import write_lines
 from app.cli.service import DEFAULT_URL, SHORT_PATIENCE_S, Params, Session, Url, connect
+from app.cli.streams import wait_for, write_lines
 
 POLL_INTERVAL_S = 1.0
 
@@ -55,7 +54,7 @@ def tail(
             if page.up_to_date:
                 if not follow:
                     return
-                time.sleep(POLL_INTERVAL_S)
+                wait_for(POLL_INTERVAL_S)
 
 
 def _write_last(session: Session, narrowed: Params, lines: int) -> int:

@@ -2,7 +2,7 @@
 
 from importlib import metadata
 
-from app.cli.output import write_line
+from app.cli.streams import write_line
 
 
 def version() -> None:

@@ -9,15 +9,17 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from app.cli.http_server import GRACE_S, serve_http
-from app.cli.output import note
-from app.cli.signals import StopSignals
+from app.cli.signals import STOP_SIGNALS, StopSignals
+from app.cli.streams import note
 from app.settings import Settings
 
 # After its last request a worker still closes its connections to the database.
@@ -25,6 +27,8 @@ STOP_TIMEOUT_S = GRACE_S + 10
 LOOK_INTERVAL_S = 0.2
 RESTART_DELAY_S = 1.0
 
+# Sent to every process of a terminal by Ctrl-C, and when it is closed.
+_TERMINAL_SIGNALS = set(STOP_SIGNALS) - {signal.SIGTERM}
 _spawn = multiprocessing.get_context("spawn")
 
 
@@ -50,30 +54,70 @@ def serve_with_workers(
                     return False
                 note(f"worker {worker.process.pid} has died ({worker.process.exitcode}); replaced")
                 if not worker.has_started():
-                    # Whatever kept it from starting may pass, but not at once.
+                    # What kept it from starting may pass, but not within the same instant.
                     time.sleep(RESTART_DELAY_S)
                 workers[index] = _Worker(settings, sockets)
         return True
     finally:
+        # Here too, or those who connect from now on would wait for an answer instead of being told.
+        for listener in sockets:
+            listener.close()
         _stop(workers, signals)
 
 
 class _Worker:
     def __init__(self, settings: Settings, sockets: list[socket.socket]) -> None:
-        self._started, its_end = _spawn.Pipe(duplex=False)
-        self.process = _spawn.Process(target=_work, args=(settings, sockets, its_end))
-        # A Ctrl-C or a closed terminal signals every process of it. To the workers the signals stay
-        # blocked from their first instruction on: this process tells them to stop, and when.
+        self._has_started = False
+        self._starting, its_end = _spawn.Pipe(duplex=False)
+        self.process = _spawn.Process(target=_work, args=(settings, sockets, its_end), daemon=True)
+        # Started on its own, because that unblocks SIGINT again.
+        resource_tracker.ensure_running()
+        # Blocked for the worker from its first instruction on: this process tells it to stop.
         signal.pthread_sigmask(signal.SIG_BLOCK, _TERMINAL_SIGNALS)
         try:
             self.process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TERMINAL_SIGNALS)
-        its_end.close()
+            its_end.close()
 
     def has_started(self) -> bool:
-        """Whether it has come so far as to accept connections."""
-        try:
-            return self._started.poll() and ...
-        except EOFError:
-            return False
+        if not self._has_started and self._starting.poll():
+            try:
+                self._has_started = self._starting.recv()
+            except EOFError:  # it has died before
+                return False
+        return self._has_started
+
+
+def _stop(workers: list[_Worker], signals: StopSignals) -> None:
+    """Tell the workers to stop and wait for them; time, or a second signal, ends the patience."""
+    for worker in workers:
+        worker.process.terminate()
+    first_signals = signals.count
+    give_up_at = time.monotonic() + STOP_TIMEOUT_S
+    for worker in workers:
+        while worker.process.is_alive():
+            if time.monotonic() > give_up_at or signals.count > first_signals:
+                # PostgreSQL rolls back what a killed worker had not committed.
+                worker.process.kill()
+            worker.process.join(LOOK_INTERVAL_S)
+
+
+def _work(settings: Settings, sockets: list[socket.socket], started: Connection) -> None:
+    """Run a worker process."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with StopSignals() as signals:
+        if not serve_http(settings, sockets, signals, lambda: started.send(True)):
+            sys.exit(1)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    """End with the parent, however it ends; nobody else would end this process.
+
+    It was killed, or this process would have been told to stop: so at once, as a single process
+    would have ended, and the port is free for the next start.
+    """
+    parent.join()
+    os._exit(1)

@@ -1,12 +1,24 @@
-"""What is written to stdout and stderr, and what happens when no one reads it any more."""
+"""Standard input, output and error, and what happens when no one is at their other end."""
 
 import os
+import select
 import sys
+from typing import BinaryIO
 
 import msgspec
 
+from app.cli.errors import CliError
+
 # What a shell reports for a program that SIGPIPE has ended: 128 + 13.
 BROKEN_PIPE_EXIT_CODE = 141
+
+
+def stdin() -> BinaryIO:
+    """Standard input as bytes."""
+    # None: closed by the shell (`<&-`), or a service manager that gives none.
+    if sys.stdin is None:
+        raise CliError("there is no standard input")
+    return sys.stdin.buffer
 
 
 def note(message: str) -> None:
@@ -24,9 +36,22 @@ def write_lines(lines: list[msgspec.Raw] | list[bytes]) -> None:
         sys.stdout.buffer.write(b"\n".join(lines))
         sys.stdout.buffer.write(b"\n")
         sys.stdout.buffer.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # The interpreter flushes stdout once more when it ends, and would complain then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            sys.exit(BROKEN_PIPE_EXIT_CODE)
+        raise CliError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def wait_for(seconds: float) -> None:
+    """Wait; a reader of stdout that goes away meanwhile ends the command quietly.
+
+    Without a look at it, that would be noticed with the next event, which may never come.
+    """
+    poll = select.poll()
+    poll.register(sys.stdout, 0)  # errors are always reported: the other end is closed
+    if poll.poll(seconds * 1000):
         sys.exit(BROKEN_PIPE_EXIT_CODE)
 
 

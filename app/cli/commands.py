@@ -1,0 +1,33 @@
+"""The commands, put together."""
+
+import typer
+
+from app.cli.append import append
+from app.cli.export import export
+from app.cli.import_events import import_events
+from app.cli.load import load
+from app.cli.migrate import migrate
+from app.cli.serve import serve
+from app.cli.tail import tail
+from app.cli.version import version
+
+RUN, EXCHANGE, LOOK = "Run the service", "Move events in and out", "Write and look"
+
+cli = typer.Typer(
+    name="eventstore",
+    help="An event store over HTTP, in front of PostgreSQL.",
+    epilog="Settings come from the environment and from .env; see .env.example.",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cli.command(rich_help_panel=RUN)(serve)
+cli.command(rich_help_panel=RUN)(migrate)
+cli.command(rich_help_panel=RUN)(version)
+cli.command("import", rich_help_panel=EXCHANGE)(import_events)
+cli.command(rich_help_panel=EXCHANGE)(export)
+cli.command(rich_help_panel=LOOK)(append)
+cli.command(rich_help_panel=LOOK)(load)
+cli.command(rich_help_panel=LOOK)(tail)
