@@ -1,7 +1,9 @@
 """A real PostgreSQL 16 for the whole run, a database of its own and a service for each test."""
 
 import asyncio
+import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -42,14 +44,28 @@ def run_as_superuser(host: str, *statements: str, database: str = "postgres") ->
     asyncio.run(run())
 
 
+@contextmanager
+def directory_for_postgres() -> Iterator[Path]:
+    """A temporary directory that PostgreSQL's OS user may pass, too, where the tests run as root.
+
+    Not pytest's tmp_path: every run of pytest closes its parents to that user again.
+    """
+    home = Path(tempfile.mkdtemp(prefix="eventstore-test-")).resolve()
+    try:
+        home.chmod(0o711)
+        yield home
+    finally:
+        shutil.rmtree(home)
+
+
 @pytest.fixture(scope="session")
-def postgres_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_host() -> Iterator[str]:
     """The socket directory of a PostgreSQL 16 that runs as long as the tests do."""
-    data_dir = tmp_path_factory.mktemp("postgres") / "data"
-    postgres = EmbeddedPostgres(data_dir, database=TEMPLATE, user=OWNER)
-    host = postgres.start()
-    yield str(host)
-    postgres.stop()
+    with directory_for_postgres() as home:
+        postgres = EmbeddedPostgres(home / "data", database=TEMPLATE, user=OWNER)
+        host = postgres.start()
+        yield str(host)
+        postgres.stop()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import pytest
 from app.embedded import EmbeddedPostgres
 from app.migrations import upgrade
 from app.settings import Settings
+from tests.conftest import directory_for_postgres
 
 CLIENTS = 16
 SERVICE_KILLS = 3
@@ -73,8 +74,10 @@ def database_and_service(data_dir: Path) -> Iterator[tuple[EmbeddedPostgres, Ser
     try:
         yield postgres, service
     finally:
-        service.stop()
-        postgres.stop()
+        try:
+            service.stop()
+        finally:
+            postgres.stop()
 
 
 def kill_database(data_dir: Path) -> None:
@@ -167,10 +170,11 @@ async def append_through_kills(
 
 
 @pytest.mark.slow
-def test_acknowledged_events_survive_kills_exactly_once(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    with database_and_service(data_dir) as (postgres, service):
-        acknowledged, found = asyncio.run(append_through_kills(data_dir, postgres, service))
+def test_acknowledged_events_survive_kills_exactly_once() -> None:
+    with directory_for_postgres() as home:
+        data_dir = home / "data"
+        with database_and_service(data_dir) as (postgres, service):
+            acknowledged, found = asyncio.run(append_through_kills(data_dir, postgres, service))
 
     # Each client went on until its event was acknowledged, so that nothing else was ever sent.
     assert found == acknowledged
