@@ -43,6 +43,11 @@ def new_aggregate(aggregate_type: str = "Order") -> Aggregate:
     return Aggregate(aggregate_type, f"ord-{uuid4()}")
 
 
+def aggregate_of(body: dict[str, Any]) -> Aggregate:
+    """The aggregate that an answer, an event or a problem names."""
+    return Aggregate(body["aggregate_type"], body["aggregate_id"])
+
+
 def new_name(prefix: str) -> str:
     """A name that no other test knows."""
     return f"{prefix}-{uuid4()}"
@@ -53,7 +58,7 @@ def position_path(projection_name: str) -> str:
     return f"/v1/projections/{segment(projection_name)}/position"
 
 
-def new_event(event_type: str = "OrderPaid", **members: Any) -> Event:
+def new_event(event_type: object = "OrderPaid", **members: Any) -> Event:
     """An event to append; without ``event_data`` it has some, without ``event_id`` it has none."""
     return {"event_type": event_type, "event_data": {"amount": "45.48"}, **members}
 

@@ -4,7 +4,7 @@ import re
 from typing import TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from app.commands.locate_unstorable import locate_in_json
 from app.errors import InvalidInput
@@ -36,15 +36,19 @@ async def read_body(request: Request, max_body_bytes: int) -> bytes:
     Raises:
         BodyTooLargeError: As soon as that is known: from its declared length, before any of it is
             read, or from what has arrived.
+        MalformedBodyError: The client has gone; nobody is there to read the answer.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_body_bytes:
         raise BodyTooLargeError(max_body_bytes)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_body_bytes:
-            raise BodyTooLargeError(max_body_bytes)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_body_bytes:
+                raise BodyTooLargeError(max_body_bytes)
+    except ClientDisconnect as error:
+        raise MalformedBodyError("the client went away before the end of the body") from error
     return bytes(body)
 
 

@@ -40,8 +40,8 @@ class EventStore:
         """Store an append's events, durably before it returns; None where it is refused.
 
         One statement in a transaction of its own. Refused means: the aggregate is not as expected,
-        or another transaction took its next version, or an event id, at the same time. Nothing is
-        stored then.
+        or another transaction took its next version, or an event id, at the same time, or the two
+        waited for each other's ids. Nothing is stored then.
 
         Raises:
             UnstorableValue: PostgreSQL cannot hold a value; which one is not known here.
@@ -54,6 +54,10 @@ class EventStore:
                 return await _insert(connection, append)
         except OutcomeUnknown as error:
             raise OutcomeUnknown(append.event_ids) from error
+        except DatabaseBusy as error:
+            if _is_deadlock(error):
+                return None
+            raise
 
     async def append_transaction(self, appends: Sequence[Append]) -> list[Appended] | None:
         """Store the events of all appends in one transaction; None where one of them is refused.
@@ -69,8 +73,7 @@ class EventStore:
             try:
                 return await self._append_transaction(appends)
             except DatabaseBusy as error:
-                is_deadlock = isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
-                if not is_deadlock or attempt == DEADLOCK_ATTEMPTS:
+                if not _is_deadlock(error) or attempt == DEADLOCK_ATTEMPTS:
                     raise
             attempt += 1
 
@@ -126,6 +129,10 @@ class EventStore:
                 statement("aggregate_version"), aggregate_type, aggregate_id
             )
         return row["version"], row["snapshot_version"]
+
+
+def _is_deadlock(error: DatabaseBusy) -> bool:
+    return isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
 
 
 class _Refused(Exception):

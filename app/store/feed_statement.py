@@ -28,6 +28,11 @@ class FeedFilter:
     occurred_to: datetime | None = None
     """Exclusive, so that consecutive periods share no event."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether every event is wanted."""
+        return not _conditions(self)
+
 
 _COLUMNS = (
     cast(events.c.event_id, Text),
@@ -53,8 +58,9 @@ def feed_statement(
 
     Rows: the columns of `rows.recorded_event`, by rising position from ``after`` (exclusive) to
     ``up_to`` (inclusive); with ``backward`` by falling position below ``after``, from ``up_to``
-    on. Zero rows: nothing there matches. Index: idx_events_global_position; idx_events_type for
-    one event type; idx_events_aggregate for one aggregate.
+    on. Zero rows: nothing there matches. Index: idx_events_global_position; where the filter wants
+    few of all events, idx_events_type, idx_events_aggregate or idx_events_occurred, which only a
+    plan for the given values can tell.
     """
     position = events.c.global_position
     statement = (

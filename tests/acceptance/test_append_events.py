@@ -1,7 +1,6 @@
 """POST /v1/aggregates/{aggregate_type}/{aggregate_id}/events, as a client."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +12,7 @@ from app.settings import Settings
 from tests.conftest import running_service
 from tests.factories import (
     Aggregate,
+    aggregate_of,
     append,
     exact,
     new_aggregate,
@@ -41,12 +41,12 @@ EVENT_KEYS = {
 
 
 @pytest.fixture
-async def order(api: httpx.AsyncClient) -> AsyncIterator[Aggregate]:
+async def order(api: httpx.AsyncClient) -> Aggregate:
     """An aggregate at version 3."""
     aggregate = new_aggregate()
     answer = await append(api, aggregate, *new_events(3))
     assert answer.status_code == 201
-    yield aggregate
+    return aggregate
 
 
 # --- what is answered and what is stored
@@ -175,7 +175,7 @@ async def test_default_ids_are_rising_uuids_of_version_7(api: httpx.AsyncClient)
 )
 async def test_a_number_keeps_all_its_digits(api: httpx.AsyncClient, number: str) -> None:
     order = new_aggregate()
-    body = '{"events": [{"event_type": "Paid", "event_data": {"amount": %s}}]}' % number
+    body = f'{{"events": [{{"event_type": "Paid", "event_data": {{"amount": {number}}}}}]}}'
     answer = await api.post(order.events_path, content=body)
     assert answer.status_code == 201
     read = exact((await api.get(order.events_path)).text)["events"][0]["event_data"]["amount"]
@@ -202,6 +202,15 @@ async def test_any_text_is_kept_as_it_is(api: httpx.AsyncClient, text: str) -> N
     [stored] = await stored_events(api, order)
     assert stored["event_data"] == {text: [text]}
     assert stored["metadata"] == {"note": text}
+
+
+async def test_data_may_be_nested_deeply(api: httpx.AsyncClient) -> None:
+    order = new_aggregate()
+    deep = "[" * 400 + '{"a":' * 400 + "1" + "}" * 400 + "]" * 400
+    body = f'{{"events": [{{"event_type": "Deep", "event_data": {{"a": {deep}}}}}]}}'
+    assert (await api.post(order.events_path, content=body)).status_code == 201
+    answer = await api.get(order.events_path)
+    assert deep in answer.text.replace(" ", "")
 
 
 @pytest.mark.parametrize(
@@ -232,9 +241,9 @@ async def test_names_of_any_text_are_kept_as_they_are(api: httpx.AsyncClient, na
     for aggregate in (Aggregate(name, unique), Aggregate(f"T-{unique}", name)):
         answer = await append(api, aggregate, new_event(name), expected_version=0)
         assert answer.status_code == 201, answer.text
-        assert (answer.json()["aggregate_type"], answer.json()["aggregate_id"]) == aggregate
+        assert aggregate_of(answer.json()) == aggregate
         [stored] = await stored_events(api, aggregate)
-        assert (stored["aggregate_type"], stored["aggregate_id"]) == aggregate
+        assert aggregate_of(stored) == aggregate
         assert stored["event_type"] == name
 
 
@@ -529,16 +538,15 @@ async def test_content_is_compared_as_json_and_what_was_filled_in_is_not(
 ) -> None:
     order = new_aggregate()
     event_id = str(uuid4())
+    name = f'"event_id": "{event_id}", "event_type": "Paid"'
     first = await api.post(
         order.events_path,
-        content='{"events": [{"event_id": "%s", "event_type": "Paid", '
-        '"event_data": {"a": 1.0, "b": [1, 2]}}]}' % event_id,
+        content=f'{{"events": [{{{name}, "event_data": {{"a": 1.0, "b": [1, 2]}}}}]}}',
         headers={"X-Correlation-ID": str(uuid4())},
     )
     again = await api.post(
         order.events_path,
-        content='{"events":[{"event_data":{"b":[1,2e0],"a":1},"event_type":"Paid",'
-        '"metadata":null,"event_id":"%s"}]}' % event_id.upper(),
+        content=f'{{"events":[{{"event_data":{{"b":[1,2e0],"a":1}},"metadata":null,{name}}}]}}',
         headers={"X-Correlation-ID": str(uuid4()), "X-Causation-ID": str(uuid4())},
     )
     assert (first.status_code, again.status_code) == (201, 200)
@@ -646,7 +654,7 @@ def with_key(key: str | bytes) -> Any:
     return {"Idempotency-Key": key}
 
 
-@pytest.mark.parametrize("key", ["k", "x" * 255, "a b, c; d=\"e\"", "ключ".encode(), b"\xe9\xff"])
+@pytest.mark.parametrize("key", ["k", "x" * 255, 'a b, c; d="e"', "ключ".encode(), b"\xe9\xff"])
 async def test_a_retry_with_the_same_key_is_recognised(
     api: httpx.AsyncClient, key: str | bytes
 ) -> None:
@@ -706,9 +714,7 @@ async def test_with_a_key_an_event_keeps_the_id_that_it_carries(api: httpx.Async
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])
-async def test_a_key_that_is_empty_or_too_long_is_refused(
-    api: httpx.AsyncClient, key: str
-) -> None:
+async def test_a_key_that_is_empty_or_too_long_is_refused(api: httpx.AsyncClient, key: str) -> None:
     order = new_aggregate()
     answer = await append(api, order, headers=with_key(key))
     assert refused_places(answer) == ["header.Idempotency-Key"]
@@ -801,6 +807,21 @@ async def test_versions_continue_behind_events_that_another_service_has_inserted
     problem(await append(api, order, expected_version=3), 409, "version-conflict")
     assert (await append(api, order, expected_version=4)).json()["version"] == 5
     assert await stored_versions(api, order) == [1, 2, 3, 4, 5]
+
+
+async def test_at_the_last_possible_version_an_aggregate_takes_no_more(
+    api: httpx.AsyncClient, shared_sql: Any
+) -> None:
+    order = new_aggregate()
+    await shared_sql.execute(
+        "INSERT INTO events (event_id, aggregate_type, aggregate_id, version, event_type,"
+        " event_data, occurred_at) VALUES (gen_random_uuid(), $1, $2, $3, 'Imported', '{}', now())",
+        order.type,
+        order.id,
+        2**31 - 1,
+    )
+    assert refused_places(await append(api, order), "unstorable-value") == ["$"]
+    assert (await api.head(order.path)).headers["etag"] == '"2147483647"'
 
 
 async def test_an_acknowledged_append_is_seen_at_once_on_every_connection(

@@ -19,7 +19,7 @@ import pytest
 
 from app.migrations import upgrade
 from app.settings import Settings
-from tests.conftest import running_service
+from tests.conftest import directory_for_postgres, running_service
 
 EVENTSTORE = Path(sys.executable).with_name("eventstore")
 LINE = '{"aggregate_type":"T","aggregate_id":"1","event_type":"e","event_data":{}}\n'
@@ -37,6 +37,13 @@ def run_at(
         check=False,
         env={**os.environ, "EVENTSTORE_URL": url},
     )
+
+
+@pytest.fixture
+def postgres_home() -> Iterator[Path]:
+    """Where a PostgreSQL of the test's own may keep its data."""
+    with directory_for_postgres() as home:
+        yield home
 
 
 @pytest.fixture
@@ -395,12 +402,12 @@ def served(data_dir: Path, *options: str) -> Iterator[Served]:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_serve_tells_where_it_is_and_stops_all_it_has_started(
-    tmp_path: Path, workers: int, number: signal.Signals
+    postgres_home: Path, workers: int, number: signal.Signals
 ) -> None:
-    with served(tmp_path / "data", f"--workers={workers}") as service:
+    with served(postgres_home / "data", f"--workers={workers}") as service:
         assert service.told == (
             f"eventstore is up: {service.url} "
-            f"(docs: {service.url}/docs, data: {tmp_path / 'data'})\n"
+            f"(docs: {service.url}/docs, data: {postgres_home / 'data'})\n"
         )
         assert httpx.get(f"{service.url}/health/ready").status_code == 200
         assert service.has_postgres()
@@ -428,9 +435,9 @@ def test_serve_on_a_port_in_use_starts_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_import_outlives_restarts_of_the_service(
-    tmp_path: Path, permits: Path, permit_lines: list[bytes]
+    postgres_home: Path, permits: Path, permit_lines: list[bytes]
 ) -> None:
-    with served(tmp_path / "data", "--workers=2") as service:
+    with served(postgres_home / "data", "--workers=2") as service:
         with started("import", permits, "--batch=1", url=service.url) as importing:
             for number in (signal.SIGKILL, signal.SIGTERM):
                 until_feed_has(len(feed(service.url)) + 30, service.url)
@@ -444,20 +451,20 @@ def test_an_import_outlives_restarts_of_the_service(
 
 
 @pytest.mark.slow
-def test_migrate_up_and_down(tmp_path: Path) -> None:
+def test_migrate_up_and_down(postgres_home: Path) -> None:
     def migrate(*options: str) -> bytes:
         return subprocess.run(
             [EVENTSTORE, "migrate", *options],
             stdout=subprocess.PIPE,
             check=True,
-            env=embedded_in(tmp_path / "data"),
+            env=embedded_in(postgres_home / "data"),
         ).stdout
 
     assert migrate() == b"migrated eventstore to head\n"
     assert migrate() == b"migrated eventstore to head\n"
     assert migrate("--down-to", "base") == b"migrated eventstore to base\n"
     assert migrate() == b"migrated eventstore to head\n"
-    assert not (tmp_path / "data" / "postmaster.pid").exists()
+    assert not (postgres_home / "data" / "postmaster.pid").exists()
 
 
 def test_a_migration_that_fails_says_why_in_one_line(run: Run, settings: Settings) -> None:

@@ -3,7 +3,7 @@
 -- Rows: projection_name, last_processed_position, last_processed_at, lag_seconds (see
 --   get_position.sql); by projection_name.
 -- Zero rows: no projection has saved a position.
--- Index: idx_events_global_position, one probe a projection.
+-- Index: projection_positions_pkey; idx_events_global_position, one probe a projection.
 SELECT projection_name, last_processed_position,
        to_char(last_processed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
          AS last_processed_at,
