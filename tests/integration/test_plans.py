@@ -1,0 +1,494 @@
+"""PostgreSQL's plans for the real statements, in 200,000 events of many aggregates."""
+
+import asyncio
+import inspect
+import json
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from app.settings import Settings
+from app.store import (
+    event_reader,
+    event_store,
+    position_store,
+    rows,
+    schema,
+    snapshot_store,
+)
+from app.store.connection import Database
+from app.store.event_reader import EventReader
+from app.store.feed_statement import FeedFilter, feed_statement
+from app.store.statements import SQL_DIR, statement
+from tests.conftest import OWNER, connect, run_as_superuser
+from tests.integration.client_sql import OCCURRED_AT, Connection
+
+EVENTS = 200_000
+LARGE_AGGREGATE = 10_000
+PAGE = 1_000
+# One event a minute, of four aggregate types with 4,750 aggregates each; every 20th belongs to one
+# large aggregate, some to a seldom type. Ten event types, one that has died out, and a rare one.
+SEED = f"""
+INSERT INTO events (event_id, aggregate_type, aggregate_id, version, event_type, event_data,
+                    metadata, occurred_at, correlation_id, causation_id)
+SELECT gen_random_uuid(), aggregate_type, aggregate_id,
+       row_number() OVER (PARTITION BY aggregate_type, aggregate_id ORDER BY n), event_type,
+       '{{"amount": "45.48"}}', NULL, $1::timestamptz + n * interval '1 minute', NULL, NULL
+FROM (
+  SELECT n,
+         CASE WHEN n % 20 = 0 THEN 'Order' WHEN n % 5003 = 0 THEN 'Seldom'
+              ELSE (ARRAY['Order', 'Customer', 'Invoice', 'Shipment'])[1 + n % 4] END
+           AS aggregate_type,
+         CASE WHEN n % 20 = 0 THEN 'large' ELSE 'id-' || (n / 4) % 4750 END AS aggregate_id,
+         CASE WHEN n % 10000 = 0 THEN 'Rare' WHEN n < 20000 AND n % 7 = 0 THEN 'Extinct'
+              ELSE 'Type' || n % 10 END AS event_type
+  FROM generate_series(1, {EVENTS}) AS n
+) AS seed
+ORDER BY n
+"""
+PLAN_MODES = ("force_custom_plan", "force_generic_plan")
+
+
+def at(minute: int) -> datetime:
+    return OCCURRED_AT + timedelta(minutes=minute)
+
+
+@pytest.fixture(scope="module")
+def seeded(postgres_host: str, template_database: str) -> Iterator[Settings]:
+    name = f"plans_{uuid4().hex}"
+    settings = Settings(_env_file=None, database_host=postgres_host, database_name=name)
+
+    async def seed() -> None:
+        connection = await connect(settings)
+        # Aggregates have their snapshots, so that a scan of that table has its price too.
+        await connection.execute(SEED, OCCURRED_AT)
+        await connection.execute(
+            """
+            INSERT INTO snapshots
+            SELECT aggregate_type, aggregate_id, max(version), '{}', now()
+            FROM events GROUP BY aggregate_type, aggregate_id HAVING max(version) < 10000
+            """
+        )
+        await connection.execute(
+            "INSERT INTO projection_positions SELECT 'p' || n, n * 100, now() "
+            "FROM generate_series(1, 1000) AS n"
+        )
+        await connection.execute("VACUUM ANALYZE events, snapshots, projection_positions")
+        await connection.close()
+
+    run_as_superuser(
+        postgres_host, f"CREATE DATABASE {name} TEMPLATE {template_database} OWNER {OWNER}"
+    )
+    asyncio.run(seed())
+    yield settings
+    run_as_superuser(postgres_host, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def sql(seeded: Settings) -> AsyncIterator[Connection]:
+    # Statements are prepared and deallocated here by name.
+    connection = await connect(seeded, statement_cache_size=0)
+    yield connection
+    await connection.close()
+
+
+@dataclass
+class Plan:
+    """An executed plan."""
+
+    root: dict[str, Any]
+
+    @property
+    def buffers(self) -> int:
+        """Pages that were touched, 8 KiB each."""
+        touched: int = self.root["Shared Hit Blocks"] + self.root["Shared Read Blocks"]
+        return touched
+
+    @property
+    def nodes(self) -> list[dict[str, Any]]:
+        def below(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+            yield node
+            for child in node.get("Plans", ()):
+                yield from below(child)
+
+        return list(below(self.root))
+
+    def indexes(self) -> set[str]:
+        return {node["Index Name"] for node in self.nodes if "Index Name" in node}
+
+    def scanned(self) -> set[str]:
+        """Tables that were read from end to end."""
+        return {node["Relation Name"] for node in self.nodes if node["Node Type"] == "Seq Scan"}
+
+    def sorted_rows(self) -> int:
+        """The most rows that any sort has taken in."""
+        # A sort below a limit gives out few of those that it took in.
+        sorted_ = (
+            below["Actual Rows"]
+            for node in self.nodes
+            if node["Node Type"] == "Sort"
+            for below in node["Plans"]
+            if below["Parent Relationship"] == "Outer"
+        )
+        return max(sorted_, default=0)
+
+    def __str__(self) -> str:
+        wanted = ("Node Type", "Index Name", "Relation Name", "Actual Rows", "Actual Loops")
+        lines = (" ".join(f"{node[key]}" for key in wanted if key in node) for node in self.nodes)
+        return "\n".join((f"{self.buffers} buffers", *lines))
+
+    def removed_by_filter(self) -> int:
+        """The most rows that any scan has read and thrown away."""
+        return max(node.get("Rows Removed by Filter", 0) for node in self.nodes)
+
+
+def literal(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, list):
+        elements = ("NULL" if item is None else json.dumps(str(item)) for item in value)
+        return literal("{" + ",".join(elements) + "}")
+    if isinstance(value, bool | int):
+        return str(value)
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+async def explain(
+    connection: Connection, text: str, parameters: Sequence[object], mode: str
+) -> Plan:
+    """Run a prepared statement, roll it back, and say how it was done."""
+    await connection.execute(f"DEALLOCATE ALL; SET plan_cache_mode = {mode}")
+    await connection.execute(f"PREPARE explained AS {text}")
+    arguments = f"({', '.join(map(literal, parameters))})" if parameters else ""
+    said = ""
+    # The first time, catalogs are read too.
+    for _ in range(2):
+        transaction = connection.transaction()
+        await transaction.start()
+        said = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE explained{arguments}"
+        )
+        await transaction.rollback()
+    return Plan(json.loads(said)[0]["Plan"])
+
+
+# --- the fixed statements
+
+
+@dataclass
+class Case:
+    """A fixed statement with parameters, and what it may cost.
+
+    ``rows``: the most that it may sort or throw away. The indexes are those of its heading.
+    """
+
+    name: str
+    parameters: Sequence[object]
+    indexes: set[str]
+    buffers: int
+    rows: int = 0
+
+
+def append_parameters(aggregate_id: str, count: int, expected: int | None) -> list[object]:
+    nothing: list[object] = [None] * count
+    ids: list[object] = [uuid4() for _ in range(count)]
+    content = (["OrderPlaced"] * count, ["{}"] * count, nothing, [OCCURRED_AT] * count)
+    return ["Order", aggregate_id, expected, False, ids, *content, nothing, nothing]
+
+
+AGGREGATE, SNAPSHOT = "idx_events_aggregate", "snapshots_pkey"
+CASES = {
+    "append one to a small aggregate": Case(
+        "append_events", append_parameters("id-7", 1, None), {AGGREGATE, SNAPSHOT}, 60, 1
+    ),
+    "append one to a large aggregate": Case(
+        "append_events", append_parameters("large", 1, LARGE_AGGREGATE), {AGGREGATE, SNAPSHOT}, 60, 1
+    ),
+    "append many": Case(
+        "append_events", append_parameters("new", 100, 0), {AGGREGATE, SNAPSHOT}, 4_000, 100
+    ),
+    "find appended events": Case(
+        "find_appended_events",
+        ["Order", "id-7", [uuid4() for _ in range(100)], ["A"] * 100, ["{}"] * 100]
+        + [[None] * 100] * 4,
+        {"events_pkey"},
+        600,
+        100,
+    ),
+    "read events": Case("read_events", ["Order", "large", 9_000, 2**31 - 1, 100], {AGGREGATE}, 150, 100),
+    "read events backward": Case(
+        "read_events_backward", ["Order", "large", 2**31 - 1, 1, 100], {AGGREGATE}, 150, 100
+    ),
+    "read events of an unknown aggregate": Case(
+        "read_events", ["Order", "unknown", 1, 2**31 - 1, 100], {AGGREGATE}, 12, 1
+    ),
+    "load a large aggregate": Case(
+        "load_aggregate",
+        ["Order", "large", True, None, None, PAGE],
+        {AGGREGATE, SNAPSHOT},
+        # The large one's events are 20 positions apart: about two to a page of the table.
+        PAGE,
+        PAGE + 1,
+    ),
+    "load a small aggregate": Case(
+        "load_aggregate", ["Order", "id-7", True, None, None, PAGE], {AGGREGATE, SNAPSHOT}, 60, 20
+    ),
+    "load as of a time": Case(
+        "load_aggregate",
+        ["Order", "large", True, None, at(40_000), PAGE],
+        {AGGREGATE, SNAPSHOT},
+        2 * PAGE,
+        2 * PAGE + 1,
+    ),
+    "version of a large aggregate": Case(
+        "aggregate_version", ["Order", "large"], {AGGREGATE, SNAPSHOT}, 15
+    ),
+    "save a snapshot": Case(
+        "save_snapshot", ["Order", "large", 7, "{}", OCCURRED_AT], {AGGREGATE, SNAPSHOT}, 40
+    ),
+    "get a snapshot": Case("get_snapshot", ["Order", "id-7"], {SNAPSHOT}, 10),
+    "delete a snapshot": Case("delete_snapshot", ["Order", "id-7"], {SNAPSHOT}, 15),
+    "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
+    "first page of aggregates": Case("list_aggregates", ["Order", "", 100], {AGGREGATE}, 1_200, 100),
+    "last page of aggregates": Case(
+        "list_aggregates", ["Order", "id-99", 100], {AGGREGATE}, 1_200, 100
+    ),
+    "aggregate types": Case("list_aggregate_types", [], {AGGREGATE}, 60, 1),
+    "position of a projection": Case(
+        "get_position",
+        ["p7", EVENTS, OCCURRED_AT],
+        {"projection_positions_pkey", "idx_events_global_position"},
+        15,
+    ),
+    "positions of all projections": Case(
+        "list_positions",
+        [EVENTS, OCCURRED_AT],
+        {"projection_positions_pkey", "idx_events_global_position"},
+        5_000,
+    ),
+    "save a position": Case(
+        "save_position", ["p7", 800, 700, False, OCCURRED_AT], {"projection_positions_pkey"}, 40
+    ),
+    "delete a position": Case("delete_position", ["p7"], {"projection_positions_pkey"}, 15),
+}
+# Without an index of ours.
+NOT_EXPLAINED = {"lock_aggregates", "schema_revision"}
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+async def test_fixed_statements_use_the_index_of_their_heading(sql: Connection, mode: str) -> None:
+    for title, case in CASES.items():
+        plan = await explain(sql, statement(case.name), case.parameters, mode)
+        explained = f"{title}: {plan}"
+        assert plan.indexes() == case.indexes, explained
+        assert plan.scanned() == set(), explained
+        assert plan.sorted_rows() <= case.rows, explained
+        assert plan.removed_by_filter() <= max(case.rows, 1), explained
+        assert plan.buffers <= case.buffers, explained
+
+
+def test_every_statement_is_explained_with_the_indexes_that_its_heading_names() -> None:
+    indexes_of: dict[str, set[str]] = {}
+    for case in CASES.values():
+        indexes_of.setdefault(case.name, set()).update(case.indexes)
+    # Its plan is that of a function: test_safe_position_is_one_probe explains the query inside.
+    indexes_of["safe_position"] = {"idx_events_global_position"}
+    assert indexes_of.keys() | NOT_EXPLAINED == {path.stem for path in SQL_DIR.glob("*.sql")}
+    for name, indexes in indexes_of.items():
+        heading = _heading(name)["Index"]
+        assert set(re.findall(r"\b(?:idx_\w+|\w+_pkey)\b", heading)) == indexes, name
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+@pytest.mark.parametrize("bound", [0, 1, EVENTS // 2, EVENTS, EVENTS + 1_000])
+async def test_safe_position_is_one_probe(sql: Connection, mode: str, bound: int) -> None:
+    source = await sql.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'events_safe_position'")
+    [query] = re.findall(r"\(SELECT (max\(global_position\) FROM .*)\), 0\);", source)
+    text = f"SELECT {query}".replace("bound", "$1::bigint")
+    plan = await explain(sql, text, [bound], mode)
+    assert plan.indexes() == {"idx_events_global_position"}
+    assert plan.buffers <= 8
+
+
+# --- the feed
+
+
+async def explain_feed(
+    connection: Connection,
+    mode: str,
+    feed_filter: FeedFilter,
+    *,
+    after: int = 0,
+    backward: bool = False,
+) -> Plan:
+    text, parameters = feed_statement(
+        feed_filter, after=after, up_to=EVENTS, limit=PAGE, backward=backward
+    )
+    return await explain(connection, text, parameters, mode)
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+async def test_page_of_the_whole_feed_costs_the_same_everywhere(
+    sql: Connection, mode: str
+) -> None:
+    plans = [
+        await explain_feed(sql, mode, FeedFilter(), after=after)
+        for after in (0, EVENTS // 2, EVENTS - PAGE)
+    ]
+    plans.append(await explain_feed(sql, mode, FeedFilter(), after=EVENTS + 1, backward=True))
+    for plan in plans:
+        assert [node["Node Type"] for node in plan.nodes] == ["Limit", "Index Scan"]
+        assert plan.indexes() == {"idx_events_global_position"}
+        assert plan.root["Actual Rows"] == PAGE
+        assert plan.removed_by_filter() == 0
+    assert max(plan.buffers for plan in plans) <= min(plan.buffers for plan in plans) + 10
+    at_the_end = await explain_feed(sql, mode, FeedFilter(), after=EVENTS)
+    assert (at_the_end.root["Actual Rows"], at_the_end.sorted_rows()) == (0, 0)
+    assert at_the_end.buffers <= 5
+
+
+@dataclass
+class FilterCase:
+    """A filter of the feed, the index that serves it, and its price behind three positions.
+
+    ``rows``: the most that it may sort or throw away for a page of a thousand.
+    """
+
+    feed_filter: FeedFilter
+    indexes: set[str]
+    buffers: int
+    rows: int
+
+
+BY_POSITION = {"idx_events_global_position"}
+FILTERS = {
+    "an event type": FilterCase(
+        FeedFilter(event_types=["Type3"]), BY_POSITION | {"idx_events_type"}, 500, 15 * PAGE
+    ),
+    "a rare event type": FilterCase(
+        FeedFilter(event_types=["Rare"]), {"idx_events_type"}, 60, 20
+    ),
+    "an event type that has died out": FilterCase(
+        FeedFilter(event_types=["Extinct"]), {"idx_events_type"}, 200, PAGE
+    ),
+    "an unknown event type": FilterCase(
+        FeedFilter(event_types=["Unknown"]), {"idx_events_type"}, 5, 0
+    ),
+    "several event types": FilterCase(
+        FeedFilter(event_types=["Type3", "Type4", "Rare"]), BY_POSITION, 500, 10 * PAGE
+    ),
+    "several rare event types": FilterCase(
+        FeedFilter(event_types=["Rare", "Unknown"]), {"idx_events_type"}, 60, 20
+    ),
+    "an aggregate": FilterCase(
+        FeedFilter(aggregate_types=["Order"], aggregate_id="id-7"),
+        {"idx_events_aggregate"},
+        60,
+        20,
+    ),
+    "an aggregate type": FilterCase(
+        FeedFilter(aggregate_types=["Order"]), BY_POSITION, 300, 10 * PAGE
+    ),
+    "a seldom aggregate type": FilterCase(
+        FeedFilter(aggregate_types=["Seldom"]), {"idx_events_aggregate"}, 100, 40
+    ),
+    "a period": FilterCase(
+        FeedFilter(occurred_from=at(150_000), occurred_to=at(151_000)),
+        {"idx_events_occurred"},
+        60,
+        PAGE,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILTERS.values(), ids=FILTERS)
+async def test_filtered_page_of_the_feed(sql: Connection, case: FilterCase) -> None:
+    for after in (0, EVENTS // 2):
+        plan = await explain_feed(sql, "force_custom_plan", case.feed_filter, after=after)
+        explained = str(plan)
+        assert plan.indexes() <= case.indexes, explained
+        assert plan.scanned() == set(), explained
+        assert plan.sorted_rows() <= min(case.rows, PAGE), explained
+        assert plan.removed_by_filter() <= case.rows, explained
+        assert plan.buffers <= case.buffers, explained
+    # A follower at the end of the feed reads what is new, whatever it filters.
+    behind = 100
+    plan = await explain_feed(
+        sql, "force_custom_plan", case.feed_filter, after=EVENTS - behind
+    )
+    assert plan.scanned() == set()
+    assert plan.sorted_rows() <= behind
+    assert plan.buffers <= 30
+
+
+async def test_page_of_a_large_aggregates_feed_sorts_that_aggregate_and_no_more(
+    sql: Connection,
+) -> None:
+    """idx_events_aggregate has its events by version; read_events is the way to read one."""
+    feed_filter = FeedFilter(aggregate_types=["Order"], aggregate_id="large")
+    plan = await explain_feed(sql, "force_custom_plan", feed_filter)
+    assert plan.scanned() == set()
+    assert plan.sorted_rows() <= LARGE_AGGREGATE
+
+
+async def test_filtered_feed_is_planned_for_its_values_each_time(seeded: Settings) -> None:
+    """PostgreSQL would turn to a plan for any values, which reads all events for a rare type."""
+    database = Database(seeded.model_copy(update={"database_pool_max_size": 1}))
+    await database.open()
+    reader = EventReader(database)
+    for case in FILTERS.values():
+        for _ in range(8):
+            await reader.read_feed(case.feed_filter, after=0, limit=PAGE)
+    for _ in range(8):
+        await reader.read_feed(FeedFilter(), after=0, limit=PAGE)
+    async with database.connection() as connection:
+        prepared = await connection.fetch(
+            "SELECT statement FROM pg_prepared_statements "
+            "WHERE statement ~ 'ORDER BY events.global_position'"
+        )
+    await database.close(timeout_s=5)
+    whole_feed, _ = feed_statement(FeedFilter(), after=0, up_to=0, limit=0, backward=False)
+    texts = [row["statement"] for row in prepared if "pg_prepared_" not in row["statement"]]
+    assert texts == [whole_feed], "only this one is served by the same plan whatever its values"
+
+
+# --- the files
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SQL_DIR.glob("*.sql")))
+def test_heading_says_purpose_parameters_rows_zero_rows_and_index(name: str) -> None:
+    heading = _heading(name)
+    assert {"Purpose", "Parameters", "Rows", "Zero rows", "Index"} <= heading.keys()
+    assert all(heading.values())
+    body = "".join(
+        line for line in statement(name).splitlines() if not line.lstrip().startswith("--")
+    )
+    in_body = {int(number) for number in re.findall(r"\$(\d+)", body)}
+    described = {int(number) for number in re.findall(r"\$(\d+)", heading["Parameters"])}
+    assert in_body == described == set(range(1, len(in_body) + 1))
+
+
+def test_each_file_is_used() -> None:
+    modules = (event_reader, event_store, position_store, rows, schema, snapshot_store)
+    source = "".join(inspect.getsource(module) for module in modules)
+    for path in SQL_DIR.glob("*.sql"):
+        assert f'"{path.stem}"' in source, path.stem
+
+
+def _heading(name: str) -> dict[str, str]:
+    """The lines of a statement's heading by their words, continuation lines joined."""
+    said: dict[str, str] = {}
+    word = ""
+    for line in statement(name).splitlines():
+        if not line.startswith("--"):
+            break
+        if match := re.match(r"-- (\w[\w ]*): (.*)", line):
+            word, said[match[1]] = match[1], match[2]
+        else:
+            said[word] += " " + line.removeprefix("--").strip()
+    return said
