@@ -1,0 +1,1 @@
+"""Measures the service against bare PostgreSQL on the same machine: docs/benchmarks.md."""

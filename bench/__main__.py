@@ -1,0 +1,111 @@
+"""``python -m bench``: measure, print tables, and leave the result as JSON in bench/results/."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bench import machine, report
+from bench.cluster import Cluster, running_cluster
+from bench.measurements import MEASUREMENTS
+from bench.processes import ROOT
+from bench.runner import FULL, QUICK, Outcome, Runner, Scale
+
+RESULTS: Final = ROOT / "bench/results"
+BUSY_FROM_CORES: Final = 0.3
+
+
+def main() -> None:
+    options = _options()
+    # PostgreSQL is stopped and its data removed, also by `timeout` or a stopped build.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    scale: Scale = FULL if options.full else QUICK
+    chosen = [
+        measurement
+        for measurement in MEASUREMENTS
+        if not options.only or measurement.slug in options.only
+    ]
+    service_settings = dict(setting.split("=", 1) for setting in options.set)
+    started_at, busy_cores = datetime.now(UTC), machine.busy_cores()
+    if busy_cores > BUSY_FROM_CORES:
+        _tell(f"warning: the machine is busy (load average {busy_cores:.1f}): expect noise")
+    _tell("starting PostgreSQL")
+    with running_cluster(ROOT / ".data", scale.aggregates) as cluster:
+        about = _about(cluster)
+        runner = Runner(cluster, scale, service_settings, _tell)
+        outcomes = [runner.outcome(measurement) for measurement in chosen]
+    print(report.tables(outcomes))
+    result = {
+        "started_at": started_at.isoformat(timespec="seconds"),
+        "mode": scale.name,
+        "rounds": scale.rounds,
+        "seconds_a_run": scale.timing.duration_s,
+        "stored_events": cluster.stored_events,
+        "load_average_before": busy_cores,
+        "service_settings": service_settings,
+        **about,
+        "measurements": report.as_json(outcomes),
+    }
+    file = RESULTS / f"{started_at:%Y%m%dT%H%M%SZ}-{scale.name}.json"
+    file.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(f"\n{_footnote(scale, outcomes)} Result: {file.relative_to(ROOT)}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure the service against bare PostgreSQL on this machine: "
+        "docs/benchmarks.md.",
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="under 2 minutes; the default")
+    length.add_argument("--full", action="store_true", help="about 12 minutes: figures to cite")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=[measurement.slug for measurement in MEASUREMENTS],
+        help="measure this alone; may be repeated",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="start the service with this setting; may be repeated",
+    )
+    return parser.parse_args()
+
+
+def _setting(text: str) -> str:
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return text
+
+
+def _about(cluster: Cluster) -> dict[str, Any]:
+    return {
+        "machine": machine.machine(cluster.data_dir),
+        "versions": machine.versions(cluster.value("SHOW server_version")),
+        "durability": cluster.durability(),
+    }
+
+
+def _footnote(scale: Scale, outcomes: Sequence[Outcome]) -> str:
+    others = max(run.cores["others"] for outcome in outcomes for run in outcome.service)
+    noise = f" Others used up to {others:.1f} cores meanwhile." if others > BUSY_FROM_CORES else ""
+    return (
+        f"Medians of {scale.rounds} runs of {scale.timing.duration_s:g} s each, service and "
+        f"reference in turns.{noise}"
+    )
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

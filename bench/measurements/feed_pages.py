@@ -1,0 +1,52 @@
+"""One reader that goes through the whole store in pages of the feed."""
+
+from typing import Final
+
+from bench import http_requests
+from bench.cluster import FILLED, Cluster, Connection
+from bench.figures import Timing, Trace
+from bench.http_load import Conversation
+from bench.measurement import Measurement
+from bench.sql_load import Work, drive_sql
+
+PAGE_SIZE: Final = 5_000
+
+_COPY: Final = """
+SELECT row_to_json(page) FROM (
+  SELECT event_id, aggregate_type, aggregate_id, version, event_type, event_data, metadata,
+         occurred_at, correlation_id, causation_id, global_position
+  FROM events
+  WHERE global_position > $1
+  ORDER BY global_position
+  LIMIT $2) AS page
+"""
+
+
+class FeedPages(Measurement):
+    slug = "feed"
+    name = f"feed in pages of {PAGE_SIZE:,}, 1 reader"
+    unit = "events/s"
+    units_a_request = events_a_request = PAGE_SIZE
+    reference = "asyncpg, COPY of row_to_json"
+    connections = 1
+    database = FILLED
+
+    def conversation(self, cluster: Cluster, connection: int) -> Conversation:
+        return http_requests.feed_pages(PAGE_SIZE, cluster.stored_events)
+
+    def reference_trace(self, cluster: Cluster, database: str, timing: Timing) -> Trace:
+        return drive_sql(cluster, database, [_copying(cluster.stored_events)], timing)
+
+
+def _copying(last_position: int) -> Work:
+    after = 0
+
+    async def receive(_: bytes) -> None:
+        pass
+
+    async def copy_next(connection: Connection) -> None:
+        nonlocal after
+        await connection.copy_from_query(_COPY, after, PAGE_SIZE, output=receive)
+        after = (after + PAGE_SIZE) % last_position
+
+    return copy_next
