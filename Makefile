@@ -27,7 +27,7 @@ run: $(INSTALLED) ## Start the service (settings: .env.example)
 
 .PHONY: test
 test: $(INSTALLED) ## Run the tests (ARGS='-k feed -x' goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist=worksteal $(ARGS)
 
 .PHONY: check
 check: $(INSTALLED) ## Lint, format, types, import rules, models against the migrated schema

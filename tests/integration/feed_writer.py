@@ -1,4 +1,4 @@
-"""A writer of the feed's completeness test, as a process: `python -m tests.integration.feed_writer`.
+"""A process of writers for the feed's completeness test: `python -m tests.integration.feed_writer`.
 
 Several connections insert events in every way that a transaction can, until standard input ends.
 Prints a line when it is ready, and at the end the ids of the committed events, one a line.
@@ -22,7 +22,7 @@ class Writer:
 
     def __init__(self, connection: Connection, seed: str) -> None:
         self._connection = connection
-        self._random = random.Random(seed)  # noqa: S311
+        self._random = random.Random(seed)
         self._inserted: list[UUID] = []
         self.committed: list[UUID] = []
 
@@ -135,9 +135,7 @@ async def run(host: str, database: str, seed: str, connections: int) -> None:
         await asyncpg.connect(host=host, user="actor_user", database=database)
         for _ in range(connections)
     ]
-    writers = [
-        Writer(connection, f"{seed} {number}") for number, connection in enumerate(opened)
-    ]
+    writers = [Writer(connection, f"{seed} {number}") for number, connection in enumerate(opened)]
     print("ready", flush=True)
     end = asyncio.Event()
     running = asyncio.gather(*(writer.run(end) for writer in writers))

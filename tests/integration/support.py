@@ -65,7 +65,9 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
         await asyncio.sleep(0.005)
 
 
-def is_waiting_for_a_lock(observer: Connection, waiting: Connection) -> Callable[[], Awaitable[Any]]:
+def is_waiting_for_a_lock(
+    observer: Connection, waiting: Connection
+) -> Callable[[], Awaitable[Any]]:
     """A condition for `until`: ``waiting`` waits for a lock."""
     pid = waiting.get_server_pid()
     query = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted"
@@ -78,6 +80,11 @@ def as_superuser(settings: Settings) -> Settings:
 
 def new_event(event_data: bytes = b'{"total": "1.10"}', **more: Any) -> NewEvent:
     return NewEvent("OrderPlaced", Raw(event_data), **more)
+
+
+def new_state(state: bytes) -> Raw:
+    """The state of a snapshot, as it comes from a request."""
+    return Raw(state)
 
 
 def new_append(

@@ -102,7 +102,9 @@ async def test_copy_is_marked_and_gets_positions(
                 "events", records=[event_row("a", n) for n in range(1, 101)], columns=COLUMNS
             )
         else:
-            lines = (f'{uuid4()},Order,a,{n},OrderPlaced,{{}},,{OCCURRED_AT},,\n' for n in range(1, 101))
+            lines = (
+                f"{uuid4()},Order,a,{n},OrderPlaced,{{}},,{OCCURRED_AT},,\n" for n in range(1, 101)
+            )
             await sql.copy_to_table(
                 "events", source=io.BytesIO("".join(lines).encode()), columns=COLUMNS, format="csv"
             )
@@ -301,8 +303,8 @@ MERGE INTO events USING (VALUES ('Order', 'a', 1)) AS new (aggregate_type, aggre
   ON events.aggregate_id = new.aggregate_id
 {action}
 WHEN NOT MATCHED THEN INSERT ({columns})
-  VALUES (gen_random_uuid(), new.aggregate_type, new.aggregate_id, new.version, 'OrderPlaced', '{{}}',
-          NULL, now(), NULL, NULL)
+  VALUES (gen_random_uuid(), new.aggregate_type, new.aggregate_id, new.version, 'OrderPlaced',
+          '{{}}', NULL, now(), NULL, NULL)
 """
 
 

@@ -31,7 +31,9 @@ from tests.integration.support import (
 T = TypeVar("T")
 
 WRAP = 2**32
-COPY_OF_ALL_EVENTS = f"INSERT INTO events ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM events"
+COPY_OF_ALL_EVENTS = (
+    f"INSERT INTO events ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM events"
+)
 
 
 @pytest.fixture
@@ -472,9 +474,7 @@ async def test_mark_younger_than_the_head_is_widened_to_its_own_position(
 async def test_sequence_restarted_by_its_owner(
     sql: Connection, observer: Connection, start: int
 ) -> None:
-    await sql.execute(
-        f"ALTER TABLE events ALTER COLUMN global_position RESTART WITH {start}"
-    )
+    await sql.execute(f"ALTER TABLE events ALTER COLUMN global_position RESTART WITH {start}")
     async with sql.transaction():
         assert await insert_event(sql) == start
         assert await insert_event(observer) == start + 1
@@ -529,9 +529,7 @@ async def test_prepared_transaction_keeps_its_mark_across_a_restart(
 
 
 @pytest.mark.parametrize("in_flight", [0, 20])
-async def test_safe_position_cost(
-    sql: Connection, settings: Settings, in_flight: int
-) -> None:
+async def test_safe_position_cost(sql: Connection, settings: Settings, in_flight: int) -> None:
     """Printed, not judged: the machine's load would decide."""
     await sql.execute(
         """

@@ -144,7 +144,8 @@ class Plan:
 
     def removed_by_filter(self) -> int:
         """The most rows that any scan has read and thrown away."""
-        return max(node.get("Rows Removed by Filter", 0) for node in self.nodes)
+        removed: int = max(node.get("Rows Removed by Filter", 0) for node in self.nodes)
+        return removed
 
 
 def literal(value: object) -> str:
@@ -207,7 +208,11 @@ CASES = {
         "append_events", append_parameters("id-7", 1, None), {AGGREGATE, SNAPSHOT}, 60, 1
     ),
     "append one to a large aggregate": Case(
-        "append_events", append_parameters("large", 1, LARGE_AGGREGATE), {AGGREGATE, SNAPSHOT}, 60, 1
+        "append_events",
+        append_parameters("large", 1, LARGE_AGGREGATE),
+        {AGGREGATE, SNAPSHOT},
+        60,
+        1,
     ),
     "append many": Case(
         "append_events", append_parameters("new", 100, 0), {AGGREGATE, SNAPSHOT}, 4_000, 100
@@ -220,7 +225,9 @@ CASES = {
         600,
         100,
     ),
-    "read events": Case("read_events", ["Order", "large", 9_000, 2**31 - 1, 100], {AGGREGATE}, 150, 100),
+    "read events": Case(
+        "read_events", ["Order", "large", 9_000, 2**31 - 1, 100], {AGGREGATE}, 150, 100
+    ),
     "read events backward": Case(
         "read_events_backward", ["Order", "large", 2**31 - 1, 1, 100], {AGGREGATE}, 150, 100
     ),
@@ -254,7 +261,9 @@ CASES = {
     "get a snapshot": Case("get_snapshot", ["Order", "id-7"], {SNAPSHOT}, 10),
     "delete a snapshot": Case("delete_snapshot", ["Order", "id-7"], {SNAPSHOT}, 15),
     "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
-    "first page of aggregates": Case("list_aggregates", ["Order", "", 100], {AGGREGATE}, 1_200, 100),
+    "first page of aggregates": Case(
+        "list_aggregates", ["Order", "", 100], {AGGREGATE}, 1_200, 100
+    ),
     "last page of aggregates": Case(
         "list_aggregates", ["Order", "id-99", 100], {AGGREGATE}, 1_200, 100
     ),
@@ -333,9 +342,7 @@ async def explain_feed(
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
-async def test_page_of_the_whole_feed_costs_the_same_everywhere(
-    sql: Connection, mode: str
-) -> None:
+async def test_page_of_the_whole_feed_costs_the_same_everywhere(sql: Connection, mode: str) -> None:
     plans = [
         await explain_feed(sql, mode, FeedFilter(), after=after)
         for after in (0, EVENTS // 2, EVENTS - PAGE)
@@ -370,9 +377,7 @@ FILTERS = {
     "an event type": FilterCase(
         FeedFilter(event_types=["Type3"]), BY_POSITION | {"idx_events_type"}, 500, 15 * PAGE
     ),
-    "a rare event type": FilterCase(
-        FeedFilter(event_types=["Rare"]), {"idx_events_type"}, 60, 20
-    ),
+    "a rare event type": FilterCase(FeedFilter(event_types=["Rare"]), {"idx_events_type"}, 60, 20),
     "an event type that has died out": FilterCase(
         FeedFilter(event_types=["Extinct"]), {"idx_events_type"}, 200, PAGE
     ),
@@ -418,9 +423,7 @@ async def test_filtered_page_of_the_feed(sql: Connection, case: FilterCase) -> N
         assert plan.buffers <= case.buffers, explained
     # A follower at the end of the feed reads what is new, whatever it filters.
     behind = 100
-    plan = await explain_feed(
-        sql, "force_custom_plan", case.feed_filter, after=EVENTS - behind
-    )
+    plan = await explain_feed(sql, "force_custom_plan", case.feed_filter, after=EVENTS - behind)
     assert plan.scanned() == set()
     assert plan.sorted_rows() <= behind
     assert plan.buffers <= 30
