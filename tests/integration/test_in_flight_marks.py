@@ -350,6 +350,21 @@ async def test_held_transaction_holds_back_what_came_after_its_mark_and_blocks_n
         await holder.close()
 
 
+async def test_transactions_with_the_same_mark_do_not_wait_for_each_other(
+    sql: Connection, observer: Connection
+) -> None:
+    """The second one is marked before the first has taken a position."""
+    async with sql.transaction():
+        await sql.execute(f"{COPY_OF_ALL_EVENTS} WHERE false")
+        async with observer.transaction():
+            await observer.execute("SET LOCAL lock_timeout = '1ms'")
+            position = await insert_event(observer)
+            assert await marks(observer) == [0, 0]
+        assert await safe_position(observer) == 0
+        await insert_event(sql)
+    assert await safe_position(observer) == position + 1
+
+
 async def test_head_is_read_before_the_marks(
     sql: Connection, observer: Connection, settings: Settings
 ) -> None:
