@@ -12,10 +12,9 @@ from bench import machine, report
 from bench.cluster import Cluster, running_cluster
 from bench.measurements import MEASUREMENTS
 from bench.processes import ROOT
-from bench.runner import FULL, QUICK, Outcome, Runner, Scale
+from bench.runner import FULL, NOISY_FROM_CORES, QUICK, Outcome, Runner, Scale
 
 RESULTS: Final = ROOT / "bench/results"
-BUSY_FROM_CORES: Final = 0.3
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def main() -> None:
     ]
     service_settings = dict(setting.split("=", 1) for setting in options.set)
     started_at, busy_cores = datetime.now(UTC), machine.busy_cores()
-    if busy_cores > BUSY_FROM_CORES:
+    if busy_cores > NOISY_FROM_CORES:
         _tell(f"warning: the machine is busy (load average {busy_cores:.1f}): expect noise")
     _tell("starting PostgreSQL")
     with running_cluster(ROOT / ".data", scale.aggregates) as cluster:
@@ -95,12 +94,13 @@ def _about(cluster: Cluster) -> dict[str, Any]:
 
 
 def _footnote(scale: Scale, outcomes: Sequence[Outcome]) -> str:
-    others = max(run.cores["others"] for outcome in outcomes for run in outcome.service)
-    noise = f" Others used up to {others:.1f} cores meanwhile." if others > BUSY_FROM_CORES else ""
-    return (
+    text = (
         f"Medians of {scale.rounds} runs of {scale.timing.duration_s:g} s each, service and "
-        f"reference in turns.{noise}"
+        "reference in turns."
     )
+    if any(outcome.is_noisy for outcome in outcomes):
+        text += f" ? = others used over {NOISY_FROM_CORES} cores meanwhile: measure again."
+    return text
 
 
 def _tell(line: str) -> None:

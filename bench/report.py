@@ -52,7 +52,8 @@ def _rates(outcome: Outcome) -> tuple[str, ...]:
         *_spread(outcome.rate),
         measurement.reference,
         *_spread(outcome.reference_rate),
-        f"{outcome.ratio:.2f}",
+        # A space instead keeps the figures below each other.
+        f"{outcome.ratio:.2f}{'?' if outcome.is_noisy else ' '}",
         "–" if measurement.goal is None else f"{measurement.goal:.2f}",
     )
 
@@ -103,6 +104,7 @@ def _objects(outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
             "reference": measurement.reference,
             "reference_rate": asdict(outcome.reference_rate),
             "ratio": outcome.ratio,
+            "is_noisy": outcome.is_noisy,
             "ratio_of_rounds": asdict(outcome.ratio_of_rounds),
             "goal": measurement.goal,
             "service_runs": [

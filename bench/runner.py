@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -28,6 +29,10 @@ class Scale:
 
 QUICK: Final = Scale("quick", rounds=2, timing=Timing(0.5, 1.5), aggregates=1_000)
 FULL: Final = Scale("full", rounds=5, timing=Timing(2, 8), aggregates=3_000)
+
+
+NOISY_FROM_CORES: Final = 0.3
+"""Used by others meanwhile: of two or more cores, too much for a ratio to be trusted."""
 
 
 class WrongOutcome(Exception):
@@ -67,6 +72,11 @@ class Outcome:
     @property
     def ratio(self) -> float:
         return self.rate.median / self.reference_rate.median
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether something else took so much of the machine that the ratio tells little."""
+        return median(service.cores["others"] for service in self.service) > NOISY_FROM_CORES
 
     @property
     def ratio_of_rounds(self) -> Spread:

@@ -65,15 +65,6 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
         await asyncio.sleep(0.005)
 
 
-def is_waiting_for_a_lock(
-    observer: Connection, waiting: Connection
-) -> Callable[[], Awaitable[Any]]:
-    """A condition for `until`: ``waiting`` waits for a lock."""
-    pid = waiting.get_server_pid()
-    query = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted"
-    return lambda: observer.fetchval(query, pid)
-
-
 def as_superuser(settings: Settings) -> Settings:
     return settings.model_copy(update={"database_user": "postgres"})
 

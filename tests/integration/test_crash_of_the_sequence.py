@@ -54,11 +54,13 @@ def test_safe_position_is_not_passed_by_an_event_after_a_crash(
         # The crash comes before the WAL writer, which flushes within 0.6 s what no commit has
         # flushed. Only the two backends go on.
         own_server.freeze(except_pids={writer.get_server_pid(), reader.get_server_pid()})
-        await insert_and_roll_back(writer, rolled_back)
-        naive, safe = await reader.fetchval(NAIVE_SAFE_POSITION), await safe_position(reader)
-        own_server.kill()
-        for connection in (superuser, writer, reader):
-            connection.terminate()
+        try:
+            await insert_and_roll_back(writer, rolled_back)
+            naive, safe = await reader.fetchval(NAIVE_SAFE_POSITION), await safe_position(reader)
+        finally:
+            own_server.kill()
+            for connection in (superuser, writer, reader):
+                connection.terminate()
         return last_event, naive, safe
 
     async def after(settings: Settings) -> tuple[int, int]:
