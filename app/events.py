@@ -103,11 +103,6 @@ class Expectation:
     version: int | None = None
     must_exist: bool = False
 
-    @property
-    def is_any(self) -> bool:
-        """Whether every version will do, so that a lost race is to be repeated."""
-        return self.version is None and not self.must_exist
-
     def is_met_by(self, version: int) -> bool:
         """Whether an aggregate at ``version`` (0: without events) satisfies the demand."""
         if self.version is not None:

@@ -1,10 +1,18 @@
-"""The HTTP parser's own refusals as problem details, like every other error."""
+"""What uvicorn's HTTP protocol leaves out: problem details, and streams as HTTP/1.0 has them."""
+
+import socket
+import struct
+from typing import Any
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 SLUG = "malformed-request"
 TITLE = "This is not an HTTP request"
+# What closing a socket means (socket(7), SO_LINGER): that the peer is told of an error, or of an
+# end.
+_RESET = struct.pack("ii", 1, 0)
+_END = struct.pack("ii", 0, 0)
 
 
 class ProblemProtocol(HttpToolsProtocol):
@@ -26,3 +34,48 @@ class ProblemProtocol(HttpToolsProtocol):
             b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (len(body), body)
         )
         self.transport.close()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer a request whose headers are there."""
+        super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            _end_by_close(self.cycle)
+
+
+def _end_by_close(cycle: RequestResponseCycle) -> None:
+    """Let an answer over HTTP/1.0 whose length is not known end where its connection does.
+
+    uvicorn would use the chunked coding, which HTTP/1.0 does not have (RFC 9112, section 6.1).
+    Until such an answer is whole, its connection can only be reset, by whatever it is closed, so
+    that the client never takes a part for all.
+    """
+    send = cycle.send
+    ends_by_close = False
+
+    async def send_until_close(message: Any) -> None:
+        nonlocal ends_by_close
+        if message["type"] == "http.response.start":
+            ends_by_close = _has_unknown_length(cycle.scope["method"], message)
+            if ends_by_close:
+                cycle.chunked_encoding = False
+                _let_close_mean(_RESET, cycle)
+        elif ends_by_close:
+            cycle.expected_content_length = len(message.get("body", b""))
+            if not message.get("more_body", False):
+                _let_close_mean(_END, cycle)
+        await send(message)
+
+    cycle.send = send_until_close  # type: ignore[method-assign]
+
+
+def _has_unknown_length(method: str, start: Any) -> bool:
+    if method == "HEAD" or start["status"] in {204, 304}:
+        return False
+    return all(name.lower() != b"content-length" for name, _ in start.get("headers", ()))
+
+
+def _let_close_mean(meaning: bytes, cycle: RequestResponseCycle) -> None:
+    # The number of a closed socket may be another connection's already.
+    if not cycle.transport.is_closing():
+        connection = cycle.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, meaning)

@@ -1,6 +1,6 @@
 """The events of one aggregate: append and read."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -18,7 +18,7 @@ from app.api.examples import (
     RECORDED_EVENT,
     VERSION_CONFLICT,
 )
-from app.api.negotiation import negotiate
+from app.api.negotiation import VARY_ACCEPT, negotiate
 from app.api.parameters import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -31,6 +31,8 @@ from app.api.parameters import (
     DirectionQuery,
     IdempotencyKeyHeader,
     IfMatchHeader,
+    IfNoneMatchHeader,
+    IncludeQuery,
     MustNotExistHeader,
 )
 from app.api.path_segments import AGGREGATE_PATH
@@ -40,14 +42,17 @@ from app.api.preconditions import (
     combined_expectation,
     entity_tag,
     header_expectation,
+    is_current,
 )
 from app.api.schemas import AppendAnswer, AppendConflictProblem, AppendRequest, EventsAnswer
-from app.api.services import OpenServices, Services, now
+from app.api.services import Services, now
 from app.commands.append_events import append_events
 from app.commands.prepare_append import prepare_append, refuse_too_many_events
 from app.errors import VersionConflict
 from app.events import MAX_VERSION, Append, Appended
+from app.queries.load_aggregate import loaded_version
 from app.queries.read_events import EventRange, next_range, read_events, stream_events
+from app.store.event_reader import EventReader
 
 PATH = AGGREGATE_PATH + "/events"
 MAX_CONFLICTING_EVENTS = 100
@@ -67,6 +72,18 @@ def append_answer(append: Append, appended: Appended, snapshot_every: int) -> Ap
     )
 
 
+async def add_conflicting_events(reader: EventReader, conflict: VersionConflict) -> None:
+    """Tell a conflict the first events of its aggregate after the expected version."""
+    page = await reader.read_events(
+        conflict.aggregate_type,
+        conflict.aggregate_id,
+        from_version=(conflict.expected_version or 0) + 1,
+        to_version=MAX_VERSION,
+        limit=MAX_CONFLICTING_EVENTS,
+    )
+    conflict.conflicting_events = page.events
+
+
 @router.post(
     PATH,
     operation_id="append_events",
@@ -77,11 +94,14 @@ def append_answer(append: Append, appended: Appended, snapshot_every: int) -> Ap
             "All the events were there already: a repetition.",
             AppendAnswer,
             example=APPEND_ANSWER,
-            etag=True,
+            etag=openapi.VERSION_TAG,
         ),
-        _201=openapi.answer("Stored durably.", AppendAnswer, example=APPEND_ANSWER, etag=True),
+        _201=openapi.answer(
+            "Stored durably.", AppendAnswer, example=APPEND_ANSWER, etag=openapi.VERSION_TAG
+        ),
         _400=openapi.problem(
-            "The body is not well-formed JSON, or preconditions contradict each other.",
+            "The body is not well-formed JSON, or a precondition is malformed, a list of versions "
+            "or in contradiction with another one.",
             openapi.MALFORMED_BODY,
             BadPreconditionError("If-Match and If-None-Match cannot be combined"),
         ),
@@ -110,10 +130,7 @@ async def append_events_endpoint(
     idempotency_key: IdempotencyKeyHeader = None,
     correlation_id: CorrelationHeader = None,
     causation_id: CausationHeader = None,
-    include: Annotated[
-        list[Literal["conflicting_events"]] | None,
-        Query(description="Add the events after the expected version to a version conflict."),
-    ] = None,
+    include: IncludeQuery = None,
 ) -> Response:
     """Store all events with consecutive versions, or none of them.
 
@@ -138,7 +155,7 @@ async def append_events_endpoint(
         appended = await append_events(services.event_store, append)
     except VersionConflict as conflict:
         if include:
-            await _add_conflicting_events(services, conflict)
+            await add_conflicting_events(services.event_reader, conflict)
         if header is not None:
             raise PreconditionFailed(conflict) from conflict
         raise
@@ -147,17 +164,6 @@ async def append_events_endpoint(
         status_code=200 if appended.replayed else 201,
         headers={"ETag": entity_tag(appended.version)},
     )
-
-
-async def _add_conflicting_events(services: OpenServices, conflict: VersionConflict) -> None:
-    page = await services.event_reader.read_events(
-        conflict.aggregate_type,
-        conflict.aggregate_id,
-        from_version=(conflict.expected_version or 0) + 1,
-        to_version=MAX_VERSION,
-        limit=MAX_CONFLICTING_EVENTS,
-    )
-    conflict.conflicting_events = page.events
 
 
 @router.get(
@@ -176,7 +182,11 @@ async def _add_conflicting_events(services: OpenServices, conflict: VersionConfl
                 "next_from_version": None,
             },
             ndjson=True,
-            etag=True,
+            etag=openapi.PAGE_TAG,
+        ),
+        _304=openapi.answer(
+            "The aggregate is still at the version of `If-None-Match`, so the page is the same.",
+            etag=openapi.PAGE_TAG,
         ),
         _404=openapi.problem("The aggregate has no events.", AGGREGATE_NOT_FOUND),
         _406=openapi.problem(
@@ -210,11 +220,13 @@ async def read_events_endpoint(
         Query(ge=1, le=MAX_LIMIT, description="The most events. Default: 1,000; NDJSON: no limit."),
     ] = None,
     direction: DirectionQuery = Direction.forward,
-    accept: AcceptHeader = "",
+    accept: AcceptHeader = None,
+    if_none_match: IfNoneMatchHeader = None,
 ) -> Response:
     """Read an aggregate's events by rising version, or by falling version from the last.
 
-    With `Accept: application/x-ndjson` one event a line, without a limit of the page.
+    With `Accept: application/x-ndjson` one event a line, without a limit of the page; then there
+    is no `ETag`, and `If-None-Match` finds none.
     """
     media_type = negotiate(accept, (JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE))
     backward = direction is Direction.backward
@@ -227,7 +239,12 @@ async def read_events_endpoint(
     if media_type == NDJSON_MEDIA_TYPE:
         pages = stream_events(reader, aggregate_type, aggregate_id, wanted, limit or MAX_VERSION)
         # The first page before the status line: an unknown aggregate is still a 404.
-        return ndjson_answer(await primed(pages))
+        return ndjson_answer(await primed(pages), VARY_ACCEPT)
+    if if_none_match is not None:
+        # Events never change, so the same request has the same page as long as none is appended.
+        tag = entity_tag(await loaded_version(reader, aggregate_type, aggregate_id))
+        if is_current(if_none_match, tag):
+            return Response(status_code=304, headers={"ETag": tag, **VARY_ACCEPT})
     page = await read_events(reader, aggregate_type, aggregate_id, wanted, limit or DEFAULT_LIMIT)
     remaining = next_range(wanted, page)
     return json_answer(
@@ -238,5 +255,5 @@ async def read_events_endpoint(
             page.events,
             remaining.first if remaining else None,
         ),
-        headers={"ETag": entity_tag(page.version)},
+        headers={"ETag": entity_tag(page.version), **VARY_ACCEPT},
     )

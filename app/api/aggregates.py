@@ -17,7 +17,7 @@ from app.api.parameters import (
     Time,
 )
 from app.api.path_segments import AGGREGATE_PATH, AGGREGATE_TYPE_PATH
-from app.api.preconditions import entity_tag, matches_version
+from app.api.preconditions import entity_tag, is_current
 from app.api.schemas import (
     AggregateAnswer,
     AggregatesAnswer,
@@ -26,9 +26,9 @@ from app.api.schemas import (
     AggregateTypeSummary,
 )
 from app.api.services import Services
-from app.errors import AggregateNotFound, VersionNotFound
+from app.errors import VersionNotFound
 from app.events import MAX_NAME_LENGTH, MAX_VERSION, NAME_PATTERN
-from app.queries.load_aggregate import load_aggregate
+from app.queries.load_aggregate import load_aggregate, loaded_version
 
 router = APIRouter(tags=["aggregates"])
 
@@ -60,9 +60,12 @@ AsOfQuery = Annotated[
                 },
                 "events": [RECORDED_EVENT],
             },
-            etag=True,
+            etag=openapi.LOADED_VERSION_TAG,
         ),
-        _304=openapi.answer("The aggregate is still at the version of `If-None-Match`.", etag=True),
+        _304=openapi.answer(
+            "The state is still that of the version of `If-None-Match`.",
+            etag=openapi.LOADED_VERSION_TAG,
+        ),
         _404=openapi.problem(
             "The aggregate has no events, or was never at that version or time.",
             AGGREGATE_NOT_FOUND,
@@ -82,12 +85,18 @@ async def load_aggregate_endpoint(
     """Load what a service needs to fold the aggregate's state: consistent in itself.
 
     `at_version` and `as_of` load the past; a snapshot newer than that is not used.
+    The `ETag` is the version that is loaded: the state, whichever snapshot it is told with. So a
+    snapshot that was saved meanwhile makes no difference to `If-None-Match`.
     """
     reader = services.event_reader
-    if if_none_match is not None and at_version is None and as_of is None:
-        version, _ = await services.event_store.aggregate_version(aggregate_type, aggregate_id)
-        if version and matches_version(if_none_match, version):
-            return Response(status_code=304, headers={"ETag": entity_tag(version)})
+    if if_none_match is not None:
+        tag = entity_tag(
+            await loaded_version(
+                reader, aggregate_type, aggregate_id, at_version=at_version, as_of=as_of
+            )
+        )
+        if is_current(if_none_match, tag):
+            return Response(status_code=304, headers={"ETag": tag})
     aggregate = await load_aggregate(
         reader,
         aggregate_type,
@@ -97,8 +106,6 @@ async def load_aggregate_endpoint(
         as_of=as_of,
     )
     headers = {"ETag": entity_tag(aggregate.version)}
-    if if_none_match is not None and matches_version(if_none_match, aggregate.version):
-        return Response(status_code=304, headers=headers)
     answer = AggregateAnswer(
         aggregate_type,
         aggregate_id,
@@ -118,8 +125,11 @@ async def load_aggregate_endpoint(
     operation_id="head_aggregate",
     summary="Tell an aggregate's version",
     responses=openapi.reading(
-        _200=openapi.answer("`ETag` is the version.", etag=True),
-        _304=openapi.answer("The aggregate is still at the version of `If-None-Match`.", etag=True),
+        _200=openapi.answer("`ETag` is the version.", etag=openapi.LOADED_VERSION_TAG),
+        _304=openapi.answer(
+            "The state is still that of the version of `If-None-Match`.",
+            etag=openapi.LOADED_VERSION_TAG,
+        ),
         _404=openapi.problem(
             "The aggregate has no events, or was never at that version or time.",
             AGGREGATE_NOT_FOUND,
@@ -134,24 +144,14 @@ async def head_aggregate_endpoint(
     as_of: AsOfQuery = None,
     if_none_match: IfNoneMatchHeader = None,
 ) -> Response:
-    """Tell the version that a load would have; of the newest, without reading an event."""
-    if at_version is None and as_of is None:
-        version, _ = await services.event_store.aggregate_version(aggregate_type, aggregate_id)
-        if not version:
-            raise AggregateNotFound(aggregate_type, aggregate_id)
-    else:
-        aggregate = await load_aggregate(
-            services.event_reader,
-            aggregate_type,
-            aggregate_id,
-            at_version=at_version,
-            as_of=as_of,
-        )
-        version = aggregate.version
-    is_current = if_none_match is not None and matches_version(if_none_match, version)
+    """Tell the version that a load would have, without reading an event."""
+    version = await loaded_version(
+        services.event_reader, aggregate_type, aggregate_id, at_version=at_version, as_of=as_of
+    )
+    tag = entity_tag(version)
     response = Response(
-        status_code=304 if is_current else 200,
-        headers={"ETag": entity_tag(version)},
+        status_code=304 if is_current(if_none_match, tag) else 200,
+        headers={"ETag": tag},
         media_type="application/json",
     )
     # It would be the length of what GET answers (RFC 9110, section 8.6), which is not known here.
@@ -212,6 +212,6 @@ async def list_aggregates_endpoint(
     ),
 )
 async def list_aggregate_types_endpoint(services: Services) -> Response:
-    """List the types that have events, by name."""
+    """List the types that have events, by name: all of them in one answer, without pages."""
     found = await services.event_reader.list_aggregate_types()
     return json_answer(AggregateTypesAnswer([AggregateTypeSummary(name) for name in found]))

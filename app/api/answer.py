@@ -63,13 +63,17 @@ def streamed_array_answer(
 ) -> Response:
     """A JSON object of ``members``, and last all events as the array ``array_name``.
 
-    In bounded memory, however many pages follow. An error on the way breaks the connection off.
+    In bounded memory, however many pages follow; any of them may be empty. An error on the way
+    breaks the connection off.
     """
 
     async def chunks() -> AsyncIterator[bytes]:
         yield encoder.encode({**members, array_name: events})[: -len("]}")]
+        separator = b"," if events else b""
         async for page in further_pages:
-            yield b"," + encoder.encode(page)[1:-1]
+            if page:
+                yield separator + encoder.encode(page)[1:-1]
+                separator = b","
         yield b"]}"
 
     return StreamingResponse(chunks(), headers=headers, media_type=JSON_MEDIA_TYPE)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from app.api import openapi
 from app.api.answer import JSON_MEDIA_TYPE, json_answer
 from app.api.examples import EVENT_ID, RECORDED_EVENT
-from app.api.negotiation import negotiate
+from app.api.negotiation import VARY_ACCEPT, negotiate
 from app.api.parameters import (
     DEFAULT_LIMIT,
     AcceptHeader,
@@ -80,7 +80,7 @@ async def read_feed_endpoint(
         Time | None, Query(description="Only events of this time or later.")
     ] = None,
     occurred_to: Annotated[Time | None, Query(description="Only events before this time.")] = None,
-    accept: AcceptHeader = "",
+    accept: AcceptHeader = None,
 ) -> Response:
     """Read events in global order, up to the safe position: none can appear below it later.
 
@@ -107,7 +107,8 @@ async def read_feed_endpoint(
         backward=backward,
     )
     return json_answer(
-        FeedAnswer(feed.events, feed.next_after, feed.safe_position, feed.up_to_date)
+        FeedAnswer(feed.events, feed.next_after, feed.safe_position, feed.up_to_date),
+        headers=VARY_ACCEPT,
     )
 
 

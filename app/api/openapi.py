@@ -17,6 +17,7 @@ from app.api import schemas
 from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
 from app.api.body import BodyTooLargeError, MalformedBodyError
 from app.api.examples import EVENT_ID
+from app.api.preconditions import BadPreconditionError
 from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, details_of
 from app.events import MAX_POSITION, MAX_VERSION, RecordedEvent
 
@@ -47,13 +48,36 @@ def _text(example: object) -> str:
     return msgspec.json.encode(example).decode()
 
 
+def _etag(description: str, example: str) -> Schema:
+    return {"description": description, "schema": {"type": "string", "examples": [example]}}
+
+
+VERSION_TAG = _etag(
+    "The aggregate's version, in quotes, as `If-Match` of an append takes it.", '"4"'
+)
+LOADED_VERSION_TAG = _etag(
+    "The version that is loaded, in quotes: it names the state, whichever snapshot that is told "
+    "with.",
+    '"4"',
+)
+PAGE_TAG = _etag(
+    "The aggregate's version, in quotes: a page stays as it is until there is another one. Not of "
+    "NDJSON.",
+    '"4"',
+)
+SNAPSHOT_TAG = _etag(
+    "Opaque; another one after each save, also of the same version.",
+    '"3-2026-11-23T10:15:00.000000Z"',
+)
+
+
 def answer(
     description: str,
     body: type[msgspec.Struct] | None = None,
     *,
     example: object = None,
     ndjson: bool = False,
-    etag: bool = False,
+    etag: Schema | None = None,
 ) -> Schema:
     """Describes an answer; with ``ndjson`` it is also available as one event a line."""
     described: Schema = {"description": description}
@@ -66,13 +90,8 @@ def answer(
         described["content"][NDJSON_MEDIA_TYPE] = {
             "schema": {"type": "string", "description": "One RecordedEvent a line."}
         }
-    if etag:
-        described["headers"] = {
-            "ETag": {
-                "description": "The version, in quotes" + ("; not of NDJSON." if ndjson else "."),
-                "schema": {"type": "string", "examples": ['"4"']},
-            }
-        }
+    if etag is not None:
+        described["headers"] = {"ETag": etag}
     return described
 
 
@@ -128,7 +147,16 @@ def invalid_body(*examples: errors.InvalidInput) -> Schema:
 
 UNEXPECTED = problem("A defect of the service.", Exception())
 MALFORMED_BODY = MalformedBodyError("JSON is malformed: expected '}' (byte 42)")
-MALFORMED = problem("The body is not well-formed JSON.", MALFORMED_BODY)
+_NO_PRECONDITION = BadPreconditionError("the operation takes no If-Match")
+PRECONDITION_REFUSED = problem(
+    "The request has a precondition, and the operation takes none.", _NO_PRECONDITION
+)
+MALFORMED = problem(
+    "The body is not well-formed JSON; or the request has a precondition, and the operation takes "
+    "none.",
+    MALFORMED_BODY,
+    _NO_PRECONDITION,
+)
 TOO_LARGE = problem("The body is over MAX_BODY_BYTES.", BodyTooLargeError(16 * 1024 * 1024))
 
 

@@ -3,11 +3,17 @@
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Header, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from app.events import MAX_NAME_LENGTH, NAME_PATTERN
 
@@ -93,32 +99,35 @@ IdempotencyKeyHeader = Annotated[
         "from it.",
     ),
 ]
-# What these do not match is answered 400, by `app.api.preconditions`.
+# Lists, because a header may come in several lines; the document describes them as one line.
+# What the patterns do not match is answered 400, by `app.api.preconditions`.
 IfMatchHeader = Annotated[
-    str | None,
+    list[str] | None,
     Header(
         alias="If-Match",
         description="The version that the aggregate must have, in quotes; `*`: any, but it must "
         "exist.",
-        examples=['"3"'],
-        json_schema_extra={"pattern": r'^(\*|"[0-9]{1,10}")$'},
+    ),
+    WithJsonSchema(
+        {"type": "string", "pattern": r'^(\*|"[0-9]{1,10}")$', "examples": ['"3"']},
     ),
 ]
 MustNotExistHeader = Annotated[
-    str | None,
-    Header(
-        alias="If-None-Match",
-        description="`*`: the aggregate must not exist yet.",
-        json_schema_extra={"pattern": r"^\*$"},
-    ),
+    list[str] | None,
+    Header(alias="If-None-Match", description="`*`: the aggregate must not exist yet."),
+    WithJsonSchema({"type": "string", "pattern": r"^\*$"}),
 ]
 IfNoneMatchHeader = Annotated[
-    str | None,
+    list[str] | None,
     Header(
         alias="If-None-Match",
         description="The `ETag` of an answer that the client has: 304 if it is still the same.",
-        examples=['"4"'],
     ),
+    WithJsonSchema({"type": "string", "examples": ['"4"']}),
 ]
+AcceptHeader = Annotated[list[str] | None, Header(alias="Accept", include_in_schema=False)]
 DirectionQuery = Annotated[Direction, Query(description="The order of the page.")]
-AcceptHeader = Annotated[str, Header(alias="Accept", include_in_schema=False)]
+IncludeQuery = Annotated[
+    list[Literal["conflicting_events"]] | None,
+    Query(description="Add the events after the expected version to a version conflict."),
+]

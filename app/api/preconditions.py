@@ -1,6 +1,11 @@
-"""Expected versions as HTTP preconditions (RFC 9110, section 13), and versions as entity tags."""
+"""Preconditions (RFC 9110, section 13): expected versions as headers, and entity tags.
+
+A precondition is evaluated or refused: a client that is not told would take it for evaluated.
+Several lines of a header are one list (section 5.3), so each function takes all of them.
+"""
 
 import re
+from collections.abc import Mapping, Sequence
 
 from app.errors import VersionConflict
 from app.events import ANY_VERSION, MAX_VERSION, Expectation
@@ -9,7 +14,7 @@ _ENTITY_TAG = re.compile(r'"([0-9]{1,10})"')
 
 
 class BadPreconditionError(Exception):
-    """A precondition that is malformed, or contradicts another one."""
+    """A precondition that is malformed, contradicts another one, or is not taken here."""
 
 
 class PreconditionFailed(VersionConflict):
@@ -26,27 +31,35 @@ class PreconditionFailed(VersionConflict):
 
 
 def entity_tag(version: int) -> str:
-    """The entity tag of a version."""
+    """The entity tag of an aggregate's version, which an append takes in ``If-Match``."""
     return f'"{version}"'
 
 
-def header_expectation(if_match: str | None, if_none_match: str | None) -> Expectation | None:
+def snapshot_tag(version: int, created_at: str) -> str:
+    """The entity tag of a snapshot: one of the same version may take its place."""
+    return f'"{version}-{created_at}"'
+
+
+def header_expectation(
+    if_match: Sequence[str] | None, if_none_match: Sequence[str] | None
+) -> Expectation | None:
     """What ``If-Match`` and ``If-None-Match`` demand; None where neither is given.
 
     Raises:
-        BadPreconditionError: One of them is no version, or both are given.
+        BadPreconditionError: One of them is not one version, or both are given.
     """
     if if_match is not None and if_none_match is not None:
         raise BadPreconditionError("If-Match and If-None-Match cannot be combined")
     if if_none_match is not None:
-        if if_none_match.strip() != "*":
+        if _joined(if_none_match) != "*":
             raise BadPreconditionError("If-None-Match takes only * (must not exist) here")
         return Expectation(version=0)
     if if_match is None:
         return None
-    if if_match.strip() == "*":
+    wanted = _joined(if_match)
+    if wanted == "*":
         return Expectation(must_exist=True)
-    match = _ENTITY_TAG.fullmatch(if_match.strip())
+    match = _ENTITY_TAG.fullmatch(wanted)
     if match is None or int(match[1]) > MAX_VERSION:
         raise BadPreconditionError('If-Match takes * or one version in quotes, like "3"')
     return Expectation(version=int(match[1]))
@@ -71,9 +84,27 @@ def combined_expectation(header: Expectation | None, body_version: int | None) -
     return body
 
 
-def matches_version(if_none_match: str, version: int) -> bool:
-    """Whether a cached representation (weak comparison, RFC 9110, section 13.1.2) is current."""
-    if if_none_match.strip() == "*":
-        return True
-    tags = (tag.strip().removeprefix("W/") for tag in if_none_match.split(","))
-    return entity_tag(version) in tags
+def refuse_preconditions(headers: Mapping[str, str]) -> None:
+    """Let only requests without ``If-Match`` and ``If-None-Match`` pass.
+
+    Raises:
+        BadPreconditionError: One of them is given.
+    """
+    for name in ("If-Match", "If-None-Match"):
+        if name in headers:
+            raise BadPreconditionError(f"the operation takes no {name}")
+
+
+def is_current(if_none_match: Sequence[str] | None, tag: str) -> bool:
+    """Whether the client has the representation that has this entity tag.
+
+    By weak comparison (RFC 9110, section 13.1.2); without the header it has none.
+    """
+    if if_none_match is None:
+        return False
+    tags = _joined(if_none_match)
+    return tags == "*" or tag in (each.strip().removeprefix("W/") for each in tags.split(","))
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return ", ".join(lines).strip()

@@ -15,6 +15,7 @@ from app.api.examples import (
 )
 from app.api.parameters import ProjectionNamePath
 from app.api.path_segments import POSITION_PATH
+from app.api.preconditions import refuse_preconditions
 from app.api.schemas import (
     PositionAnswer,
     PositionConflictProblem,
@@ -64,7 +65,13 @@ def _position_answer(stored: StoredPosition, safe_position: int) -> PositionAnsw
 async def save_position_endpoint(
     request: Request, services: Services, projection_name: ProjectionNamePath
 ) -> Response:
-    """Store how far a projection has processed the feed; it goes back only with `reset`."""
+    """Store how far a projection has processed the feed; it goes back only with `reset`.
+
+    A request with `expected_position` that is repeated after a lost answer gets 409 if its first
+    try was stored. The client knows by the problem's `last_processed_position`: it is the one that
+    was sent; any other one is that of another runner. `If-Match` and `If-None-Match` are refused.
+    """
+    refuse_preconditions(request.headers)
     body = decode_body(await read_body(request, services.settings.max_body_bytes), _decoder)
     is_new = await save_position(
         services.position_store,
@@ -110,13 +117,15 @@ async def get_position_endpoint(
     status_code=204,
     responses=openapi.reading(
         _204=openapi.answer("Forgotten."),
+        _400=openapi.PRECONDITION_REFUSED,
         _404=openapi.problem("No position was saved under this name.", PROJECTION_NOT_FOUND),
     ),
 )
 async def delete_position_endpoint(
-    services: Services, projection_name: ProjectionNamePath
+    request: Request, services: Services, projection_name: ProjectionNamePath
 ) -> Response:
-    """Forget a projection and its position."""
+    """Forget a projection and its position, however far it has come."""
+    refuse_preconditions(request.headers)
     if not await services.position_store.delete_position(projection_name):
         raise ProjectionNotFound(projection_name)
     return Response(status_code=204)
@@ -135,7 +144,7 @@ async def delete_position_endpoint(
     ),
 )
 async def list_projections_endpoint(services: Services) -> Response:
-    """List all projections by name, with how far each is behind."""
+    """List projections by name, with how far each is behind: all in one answer, without pages."""
     safe_position = await services.event_reader.safe_position()
     found = await services.position_store.list_positions(safe_position=safe_position, now=now())
     return json_answer(

@@ -10,7 +10,7 @@ from app.api.body import decode_body, read_body
 from app.api.examples import SNAPSHOT_NOT_FOUND, SNAPSHOT_REQUEST
 from app.api.parameters import AggregateIdPath, AggregateTypePath, IfNoneMatchHeader
 from app.api.path_segments import AGGREGATE_PATH
-from app.api.preconditions import entity_tag, matches_version
+from app.api.preconditions import is_current, refuse_preconditions, snapshot_tag
 from app.api.schemas import (
     SnapshotAnswer,
     SnapshotConflictProblem,
@@ -37,13 +37,13 @@ _saved_example = {"aggregate_type": "Order", "aggregate_id": "ord-123", "version
             "Stored, in the place of the one before.",
             SnapshotSavedAnswer,
             example=_saved_example,
-            etag=True,
+            etag=openapi.SNAPSHOT_TAG,
         ),
         _201=openapi.answer(
             "Stored, as the aggregate's first.",
             SnapshotSavedAnswer,
             example=_saved_example,
-            etag=True,
+            etag=openapi.SNAPSHOT_TAG,
         ),
         _409=openapi.problem(
             "A newer snapshot is stored.", SnapshotConflict(3, 4), body=SnapshotConflictProblem
@@ -60,16 +60,26 @@ async def save_snapshot_endpoint(
 ) -> Response:
     """Store the state of an aggregate at a version that it has reached.
 
-    The same version replaces, an older one never does.
+    The same version replaces, an older one never does. There is no other precondition: `If-Match`
+    and `If-None-Match` are refused.
     """
+    refuse_preconditions(request.headers)
     body = decode_body(await read_body(request, services.settings.max_body_bytes), _decoder)
+    created_at = now()
     is_new = await save_snapshot(
-        services.snapshot_store, aggregate_type, aggregate_id, body.version, body.state, now=now()
+        services.snapshot_store,
+        aggregate_type,
+        aggregate_id,
+        body.version,
+        body.state,
+        now=created_at,
     )
+    # The same text as that of the stored time, of which GET makes the tag.
+    tag = snapshot_tag(body.version, created_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
     return json_answer(
         SnapshotSavedAnswer(aggregate_type, aggregate_id, body.version),
         status_code=201 if is_new else 200,
-        headers={"ETag": entity_tag(body.version)},
+        headers={"ETag": tag},
     )
 
 
@@ -86,9 +96,11 @@ async def save_snapshot_endpoint(
                 "state": SNAPSHOT_REQUEST["state"],
                 "created_at": "2026-11-23T10:15:00.000000Z",
             },
-            etag=True,
+            etag=openapi.SNAPSHOT_TAG,
         ),
-        _304=openapi.answer("The snapshot is still of the version of `If-None-Match`.", etag=True),
+        _304=openapi.answer(
+            "The snapshot is still the one of `If-None-Match`.", etag=openapi.SNAPSHOT_TAG
+        ),
         _404=openapi.problem("The aggregate has no snapshot.", SNAPSHOT_NOT_FOUND),
     ),
 )
@@ -102,8 +114,9 @@ async def get_snapshot_endpoint(
     snapshot = await services.snapshot_store.get_snapshot(aggregate_type, aggregate_id)
     if snapshot is None:
         raise SnapshotNotFound(aggregate_type, aggregate_id)
-    headers = {"ETag": entity_tag(snapshot.version)}
-    if if_none_match is not None and matches_version(if_none_match, snapshot.version):
+    tag = snapshot_tag(snapshot.version, snapshot.created_at)
+    headers = {"ETag": tag}
+    if is_current(if_none_match, tag):
         return Response(status_code=304, headers=headers)
     return json_answer(
         SnapshotAnswer(
@@ -120,13 +133,18 @@ async def get_snapshot_endpoint(
     status_code=204,
     responses=openapi.reading(
         _204=openapi.answer("Deleted; the events remain."),
+        _400=openapi.PRECONDITION_REFUSED,
         _404=openapi.problem("The aggregate has no snapshot.", SNAPSHOT_NOT_FOUND),
     ),
 )
 async def delete_snapshot_endpoint(
-    services: Services, aggregate_type: AggregateTypePath, aggregate_id: AggregateIdPath
+    request: Request,
+    services: Services,
+    aggregate_type: AggregateTypePath,
+    aggregate_id: AggregateIdPath,
 ) -> Response:
-    """Delete the stored snapshot of an aggregate; its events remain."""
+    """Delete the stored snapshot of an aggregate, whichever it is; its events remain."""
+    refuse_preconditions(request.headers)
     if not await services.snapshot_store.delete_snapshot(aggregate_type, aggregate_id):
         raise SnapshotNotFound(aggregate_type, aggregate_id)
     return Response(status_code=204)

@@ -7,12 +7,17 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import openapi
-from app.api.aggregate_events import append_answer
+from app.api.aggregate_events import add_conflicting_events, append_answer
 from app.api.answer import json_answer
 from app.api.body import decode_body, read_body
 from app.api.examples import EVENT_ID_CONFLICT, TRANSACTION_ANSWER, TRANSACTION_REQUEST
-from app.api.parameters import CausationHeader, CorrelationHeader, IdempotencyKeyHeader
-from app.api.preconditions import combined_expectation
+from app.api.parameters import (
+    CausationHeader,
+    CorrelationHeader,
+    IdempotencyKeyHeader,
+    IncludeQuery,
+)
+from app.api.preconditions import combined_expectation, refuse_preconditions
 from app.api.schemas import AppendConflictProblem, TransactionAnswer, TransactionRequest
 from app.api.services import Services, now
 from app.commands.append_transaction import append_transaction
@@ -56,11 +61,15 @@ async def append_transaction_endpoint(
     idempotency_key: IdempotencyKeyHeader = None,
     correlation_id: CorrelationHeader = None,
     causation_id: CausationHeader = None,
+    include: IncludeQuery = None,
 ) -> Response:
     """Store the events of all appends in one database transaction, or none of them.
 
     An aggregate may be named more than once: a later append sees the versions of an earlier one.
+    What the aggregates' versions must be is said by each `expected_version`; there is no one
+    resource that `If-Match` or `If-None-Match` could be meant for, so they are refused.
     """
+    refuse_preconditions(request.headers)
     settings = services.settings
     body = decode_body(await read_body(request, settings.max_body_bytes), _decoder)
     refuse_too_many_events(
@@ -87,7 +96,12 @@ async def append_transaction_endpoint(
         )
         named[aggregate] += len(item.events)
     refuse_ids_of_two_appends(appends)
-    outcomes = await append_transaction(services.event_store, appends)
+    try:
+        outcomes = await append_transaction(services.event_store, appends)
+    except VersionConflict as conflict:
+        if include:
+            await add_conflicting_events(services.event_reader, conflict)
+        raise
     return json_answer(
         TransactionAnswer(
             [

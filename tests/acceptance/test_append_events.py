@@ -446,6 +446,28 @@ async def test_a_precondition_that_cannot_be_meant_is_400(
     assert await stored_versions(api, order) == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("If-Match", ['"3"', '"4"']),
+        ("If-Match", ['"4"', '"3"']),
+        ("If-Match", ['"3"', '"3"']),
+        ("If-Match", ["*", '"3"']),
+        ("If-None-Match", ["*", "*"]),
+    ],
+)
+async def test_a_list_of_versions_in_several_lines_is_400(
+    api: httpx.AsyncClient, order: Aggregate, name: str, values: list[str]
+) -> None:
+    answer = await api.post(
+        order.events_path,
+        json={"events": [new_event()]},
+        headers=[(name, value) for value in values],
+    )
+    problem(answer, 400, "bad-precondition")
+    assert await stored_versions(api, order) == [1, 2, 3]
+
+
 # --- include=conflicting_events
 
 

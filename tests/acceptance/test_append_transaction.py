@@ -118,6 +118,65 @@ async def test_the_first_conflict_is_named_and_nothing_is_stored(api: httpx.Asyn
     assert await stored_versions(api, conflicting) == await stored_versions(api, later) == [1, 2]
 
 
+async def conflicting(api: httpx.AsyncClient, *appends: dict[str, Any]) -> Any:
+    answer = await api.post(
+        "/v1/transactions",
+        params={"include": "conflicting_events"},
+        json={"appends": list(appends)},
+    )
+    return problem(answer, 409, "version-conflict")["conflicting_events"]
+
+
+async def test_conflicting_events_are_those_of_the_conflict_s_aggregate(
+    api: httpx.AsyncClient,
+) -> None:
+    good, order, later = (new_aggregate() for _ in range(3))
+    for aggregate in (good, order, later):
+        await append(api, aggregate, *new_events(3))
+    stored = await stored_events(api, order)
+    rest = new_append(later, expected_version=1)
+    for expected, events in ((1, stored[1:]), (0, stored), (9, [])):
+        append_in_conflict = new_append(order, expected_version=expected)
+        assert await conflicting(api, new_append(good), append_in_conflict, rest) == events
+    assert await stored_versions(api, good) == [1, 2, 3]
+
+
+async def test_conflicting_events_are_not_those_of_the_transaction_itself(
+    api: httpx.AsyncClient,
+) -> None:
+    order = new_aggregate()
+    await append(api, order, *new_events(2))
+    stored = await stored_events(api, order)
+    first = new_append(order, *new_events(3), expected_version=2)
+    assert await conflicting(api, first, new_append(order, expected_version=1)) == stored[1:]
+    assert await conflicting(api, first, new_append(order, expected_version=2)) == []
+
+
+async def test_conflicting_events_are_at_most_a_hundred(api: httpx.AsyncClient) -> None:
+    order = new_aggregate()
+    await append(api, order, *new_events(150))
+    found = await conflicting(api, new_append(order, expected_version=2))
+    assert [event["version"] for event in found] == list(range(3, 103))
+
+
+async def test_include_takes_nothing_else(api: httpx.AsyncClient) -> None:
+    order = new_aggregate()
+    answer = await api.post(
+        "/v1/transactions", params={"include": "all"}, json={"appends": [new_append(order)]}
+    )
+    assert refused_places(answer) == ["query.include.0"]
+    assert await stored_events(api, order) == []
+
+
+@pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
+@pytest.mark.parametrize("value", ['"0"', "*", ""])
+async def test_a_precondition_is_refused(api: httpx.AsyncClient, name: str, value: str) -> None:
+    order = new_aggregate()
+    answer = await transact(api, new_append(order), headers={name: value})
+    assert f"no {name}" in problem(answer, 400, "bad-precondition")["detail"]
+    assert await stored_events(api, order) == []
+
+
 async def test_a_repeated_transaction_is_answered_as_the_first_time(
     api: httpx.AsyncClient,
 ) -> None:

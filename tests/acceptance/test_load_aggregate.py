@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.store.event_reader import EventReader, LoadedAggregate
 from tests.factories import (
     Aggregate,
     aggregate_of,
@@ -264,6 +265,23 @@ async def test_any_other_version_is_loaded(
     assert answer.json()["version"] == 10
 
 
+async def test_several_lines_of_tags_are_one_list(api: httpx.AsyncClient, order: Aggregate) -> None:
+    for tags, status in ((['"9"', '"10"'], 304), (['"10"', '"9"'], 304), (['"9"', '"8"'], 200)):
+        headers = [("If-None-Match", tag) for tag in tags]
+        for request in (api.get, api.head):
+            assert (await request(order.path, headers=headers)).status_code == status, tags
+
+
+async def test_the_tag_is_the_version_whichever_snapshot_the_state_is_told_with(
+    api: httpx.AsyncClient, order: Aggregate
+) -> None:
+    for version in (6, 10):
+        await api.put(order.snapshot_path, json={"version": version, "state": "replaced"})
+        assert snapshot_version(await load(api, order)) == version
+        answer = await api.get(order.path, headers={"If-None-Match": '"10"'})
+        assert (answer.status_code, answer.headers["etag"]) == (304, '"10"')
+
+
 async def test_304_is_judged_by_the_version_that_is_asked_for(
     api: httpx.AsyncClient, order: Aggregate
 ) -> None:
@@ -280,6 +298,47 @@ async def test_if_none_match_does_not_hide_a_404(api: httpx.AsyncClient, order: 
     for path in (new_aggregate().path, f"{order.path}?at_version=11"):
         assert (await api.get(path, headers={"If-None-Match": "*"})).status_code == 404
         assert (await api.head(path, headers={"If-None-Match": "*"})).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("params", "version"),
+    [
+        ({}, 5_000),
+        ({"at_version": 4_500}, 4_500),
+        ({"as_of": "9000-01-01T00:00:00Z"}, 5_000),
+        ({"at_version": 4_500, "as_of": "9000-01-01T00:00:00Z"}, 4_500),
+    ],
+)
+async def test_a_version_is_told_without_reading_an_event(
+    api: httpx.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    params: dict[str, Any],
+    version: int,
+) -> None:
+    order = new_aggregate()
+    await append(api, order, *new_events(5_000))
+    reads: list[tuple[int, int]] = []
+    read = EventReader.load_aggregate
+
+    async def load_and_note(reader: EventReader, *names: str, **options: Any) -> LoadedAggregate:
+        loaded = await read(reader, *names, **options)
+        reads.append((options["limit"], len(loaded.events)))
+        return loaded
+
+    async def read_none(*_: object, **__: object) -> None:
+        raise AssertionError("events are read")
+
+    monkeypatch.setattr(EventReader, "load_aggregate", load_and_note)
+    monkeypatch.setattr(EventReader, "read_events", read_none)
+    tag = f'"{version}"'
+    for request, tags, status in (
+        (api.head, {}, 200),
+        (api.head, {"If-None-Match": tag}, 304),
+        (api.get, {"If-None-Match": tag}, 304),
+    ):
+        answer = await request(order.path, params=params, headers=tags)
+        assert (answer.status_code, answer.headers["etag"]) == (status, tag)
+    assert set(reads) == {(0, 0)}
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,7 @@ class TestRealAnswers:
 
         too_long = {"content": b" " * (self.MAX_BODY_BYTES + 1)}
         malformed = {"content": b"{"}
+        conditional: Json = {"headers": {"If-Match": "*"}}
         wrong: Json = {"json": {"unknown": 1}}
         order, events, snapshot = (
             f"/v1/aggregates/Order/1{suffix}" for suffix in ("", "/events", "/snapshot")
@@ -314,6 +315,7 @@ class TestRealAnswers:
 
         await answers("get", events, 200)
         await answers("get", events, 200, headers={"Accept": "application/x-ndjson"})
+        await answers("get", events, 304, headers={"If-None-Match": '"1"'})
         await answers("get", "/v1/aggregates/Order/none/events", 404)
         await answers("get", events, 406, headers={"Accept": "text/html"})
         await answers("get", f"{events}?limit=0", 422)
@@ -336,10 +338,12 @@ class TestRealAnswers:
         await answers("put", snapshot, 422, json={"version": 7, "state": {}})
         await answers("put", snapshot, 400, **malformed)
         await answers("put", snapshot, 413, **too_long)
+        await answers("put", snapshot, 400, json={"version": 2, "state": {}}, **conditional)
         await answers("get", snapshot, 200)
         await answers("get", order, 200)
-        await answers("get", snapshot, 304, headers={"If-None-Match": '"2"'})
+        await answers("get", snapshot, 304, headers={"If-None-Match": "*"})
         await answers("get", "/v1/aggregates/Order//snapshot", 422)
+        await answers("delete", snapshot, 400, **conditional)
         await answers("delete", snapshot, 204, 404)
         await answers("delete", "/v1/aggregates/Order//snapshot", 422)
 
@@ -347,9 +351,12 @@ class TestRealAnswers:
         item["events"] = [{**EVENT, "event_id": EVENT_ID.replace("0", "1")}]
         transactions = "/v1/transactions"
         await answers("post", transactions, 201, 200, json={"appends": [item]})
-        conflict = {**item, "events": [EVENT], "expected_version": 7}
+        conflict = {**item, "events": [EVENT], "expected_version": 0}
         await answers("post", transactions, 409, json={"appends": [conflict]})
+        including = f"{transactions}?include=conflicting_events"
+        await answers("post", including, 409, json={"appends": [conflict]})
         await answers("post", transactions, 400, **malformed)
+        await answers("post", transactions, 400, json={"appends": [item]}, **conditional)
         await answers("post", transactions, 413, **too_long)
         await answers("post", transactions, 422, **wrong)
 
@@ -368,10 +375,12 @@ class TestRealAnswers:
         await answers("put", position, 409, json={"last_processed_position": 1})
         await answers("put", position, 422, json={"last_processed_position": 7_000})
         await answers("put", position, 400, **malformed)
+        await answers("put", position, 400, json={"last_processed_position": 2}, **conditional)
         await answers("put", position, 413, **too_long)
         await answers("get", position, 200)
         await answers("get", nameless, 422)
         await answers("get", "/v1/projections", 200)
+        await answers("delete", position, 400, **conditional)
         await answers("delete", position, 204, 404)
         await answers("delete", nameless, 422)
 
@@ -384,6 +393,31 @@ class TestRealAnswers:
             for operation in path.values()
         }
         assert answered == documented
+
+    @pytest.mark.parametrize("name", ["If-Match", "If-None-Match"])
+    async def test_no_write_ignores_a_precondition(
+        self, client: httpx.AsyncClient, name: str
+    ) -> None:
+        """It is a parameter of the operation, or it is refused (RFC 9110, section 13.1)."""
+        refused = set()
+        for (method, path), operation_id in OPERATIONS.items():
+            parameters = DOCUMENT["paths"][path][method].get("parameters", [])
+            if method in {"get", "head"} or name in {told["name"] for told in parameters}:
+                continue
+            answer = await client.request(
+                method, re.sub(r"\{\w+\}", "x", path), headers={name: '"1"'}
+            )
+            assert answer.status_code == 400, operation_id
+            assert answer.json()["type"] == "/problems/bad-precondition", operation_id
+            assert f"no {name}" in answer.json()["detail"], operation_id
+            refused.add(operation_id)
+        assert refused == {
+            "save_snapshot",
+            "delete_snapshot",
+            "append_transaction",
+            "save_position",
+            "delete_position",
+        }
 
     async def test_methods_of_a_path(self, client: httpx.AsyncClient) -> None:
         """A 405 names all methods that the document has for the path."""

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.store.event_reader import EventReader
 from tests.factories import (
     Aggregate,
     aggregate_of,
@@ -255,6 +256,93 @@ async def test_what_cannot_be_accepted_is_406(
     answer = await api.get(order.events_path, headers={"Accept": accept})
     details = problem(answer, 406, "not-acceptable")
     assert "application/x-ndjson" in details["detail"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "content_type"),
+    [
+        (["text/html", "application/x-ndjson"], "application/x-ndjson"),
+        (["application/json;q=0.4", "application/x-ndjson;q=0.5"], "application/x-ndjson"),
+        (["application/x-ndjson, */*"], "application/x-ndjson"),
+        (["application/x-ndjson;q=nan", "*/*"], "application/json"),
+    ],
+)
+async def test_accept_may_have_several_lines(
+    api: httpx.AsyncClient, order: Aggregate, lines: list[str], content_type: str
+) -> None:
+    # Beside those of the request, httpx would send the client's own.
+    del api.headers["accept"]
+    answer = await api.get(order.events_path, headers=[("Accept", line) for line in lines])
+    assert answer.headers["content-type"] == content_type
+
+
+async def test_answers_that_accept_chooses_tell_caches_so(
+    api: httpx.AsyncClient, order: Aggregate
+) -> None:
+    for headers, status in (
+        ({}, 200),
+        (NDJSON, 200),
+        ({"If-None-Match": '"10"'}, 304),
+        ({"Accept": "text/html"}, 406),
+    ):
+        answer = await api.get(order.events_path, headers=headers)
+        assert (answer.status_code, answer.headers["vary"]) == (status, "Accept")
+
+
+# --- 304
+
+
+@pytest.mark.parametrize("tags", [['"10"'], ['W/"10"'], ["*"], ['"9", "10"'], ['"9"', '"10"']])
+@pytest.mark.parametrize("query", ["", "?limit=3", "?from_version=4&direction=backward"])
+async def test_a_page_that_the_client_has_is_304(
+    api: httpx.AsyncClient, order: Aggregate, query: str, tags: list[str]
+) -> None:
+    headers = [("If-None-Match", tag) for tag in tags]
+    answer = await api.get(order.events_path + query, headers=headers)
+    assert (answer.status_code, answer.headers["etag"], answer.content) == (304, '"10"', b"")
+
+
+@pytest.mark.parametrize("tags", [['"9"'], ['"11"'], ["10"], [""], ['"9"', '"8"']])
+async def test_a_page_of_another_version_is_read(
+    api: httpx.AsyncClient, order: Aggregate, tags: list[str]
+) -> None:
+    answer = await api.get(order.events_path, headers=[("If-None-Match", tag) for tag in tags])
+    assert answer.status_code == 200
+    assert versions(answer.json()) == list(range(1, 11))
+
+
+async def test_a_page_is_read_again_after_an_append(
+    api: httpx.AsyncClient, order: Aggregate
+) -> None:
+    await append(api, order)
+    headers = {"If-None-Match": '"10"'}
+    answer = await api.get(order.events_path, params={"from_version": 11}, headers=headers)
+    assert (answer.status_code, versions(answer.json())) == (200, [11])
+
+
+async def test_ndjson_has_no_tag_that_a_client_could_have(
+    api: httpx.AsyncClient, order: Aggregate
+) -> None:
+    answer = await api.get(order.events_path, headers={**NDJSON, "If-None-Match": '"10"'})
+    assert answer.status_code == 200
+    assert "etag" not in answer.headers
+    assert answer.content.count(b"\n") == 10
+
+
+async def test_if_none_match_does_not_hide_a_404(api: httpx.AsyncClient) -> None:
+    answer = await api.get(new_aggregate().events_path, headers={"If-None-Match": "*"})
+    problem(answer, 404, "aggregate-not-found")
+
+
+async def test_a_304_reads_no_events(
+    api: httpx.AsyncClient, order: Aggregate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read_none(*_: object, **__: object) -> None:
+        raise AssertionError("events are read")
+
+    monkeypatch.setattr(EventReader, "read_events", read_none)
+    answer = await api.get(order.events_path, headers={"If-None-Match": '"10"'})
+    assert answer.status_code == 304
 
 
 # --- refusals

@@ -332,6 +332,17 @@ async def test_events_of_other_services_and_of_transactions_are_in_the_feed(
 async def test_what_cannot_be_accepted_is_406(api: httpx.AsyncClient, accept: str) -> None:
     answer = await api.get("/v1/events", headers={"Accept": accept})
     assert "application/json" in problem(answer, 406, "not-acceptable")["detail"]
+    assert answer.headers["vary"] == "Accept"
+
+
+async def test_accept_may_have_several_lines_and_caches_are_told_of_it(
+    api: httpx.AsyncClient,
+) -> None:
+    # Beside those of the request, httpx would send the client's own.
+    del api.headers["accept"]
+    lines = [("Accept", "text/html"), ("Accept", "application/json;q=0.1")]
+    answer = await api.get("/v1/events", params={"limit": 1}, headers=lines)
+    assert (answer.status_code, answer.headers["vary"]) == (200, "Accept")
 
 
 @pytest.mark.parametrize(
