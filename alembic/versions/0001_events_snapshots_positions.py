@@ -91,6 +91,12 @@ DECLARE
   marks      bigint[];
   bound      bigint;
 BEGIN
+  -- A standby has the events of its primary, but not the marks: advisory locks are not replicated.
+  IF pg_is_in_recovery() THEN
+    RAISE EXCEPTION 'events_safe_position() is not known on a standby'
+      USING ERRCODE = 'read_only_sql_transaction',
+            HINT = 'Ask the primary: the in-flight marks are only there.';
+  END IF;
   IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
     RAISE EXCEPTION 'events_safe_position() needs READ COMMITTED'
       USING ERRCODE = 'object_not_in_prerequisite_state',

@@ -1,15 +1,18 @@
 """Appends to several aggregates, all or nothing."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
+from uuid import UUID
 
 from app.commands.locate_unstorable import locate_unstorable
 from app.errors import DatabaseBusy, EventIdConflict, UnstorableValue, VersionConflict
 from app.events import Append, Appended, AppendedEvent
-from app.store.event_store import EventStore
+from app.store.event_store import EventStore, LookedUpAppend
 
 # Each attempt that loses a race means that another append has been stored.
 ATTEMPTS = 50
+REPEAT_FOR_S = 10.0
 
 
 async def append_transaction(
@@ -19,7 +22,7 @@ async def append_transaction(
 
     An aggregate may be named more than once: a later append sees the versions of an earlier one.
     The rules of each append are those of `append_events`; a transaction is a repetition only if
-    all its appends are.
+    all its appends are, in their order.
 
     ``is_first_attempt``: false where the store has refused the appends a moment ago already.
 
@@ -27,88 +30,103 @@ async def append_transaction(
         VersionConflict: The first append whose aggregate is not at the expected version.
         EventIdConflict: Some ids are taken, and not by this very transaction.
         UnstorableValue: PostgreSQL cannot hold a value; names the place.
-        Unavailable: See its three kinds.
+        Unavailable: See its kinds.
     """
+    try:
+        return await _append_or_find(store, appends, is_first_attempt)
+    except UnstorableValue as error:
+        raise _located(appends, error) from error
+
+
+async def _append_or_find(
+    store: EventStore, appends: Sequence[Append], is_first_attempt: bool
+) -> list[Appended]:
+    deadline = time.monotonic() + REPEAT_FOR_S
     for attempt in range(ATTEMPTS):
         if is_first_attempt or attempt > 0:
-            try:
-                outcomes = await store.append_transaction(appends)
-            except UnstorableValue as error:
-                raise _located(appends, error) from error
+            outcomes = await store.append_transaction(appends)
             if outcomes is not None:
                 return outcomes
-        replayed = await _replayed(store, appends)
+        # Ids and versions are those of one moment. Looked at one after the other, an append could
+        # miss its own first try, and then find that the version has moved on.
+        looked_up = await store.look_up_appends(appends)
+        replayed = _replayed(appends, looked_up)
         if replayed is not None:
             return replayed
-        await _refuse_unexpected_versions(store, appends)
-    raise DatabaseBusy(f"lost a race against other appends {ATTEMPTS} times")
+        _refuse_unexpected_versions(appends, looked_up)
+        if time.monotonic() > deadline:
+            break
+    raise DatabaseBusy("lost too many races against other appends")
 
 
-async def _replayed(store: EventStore, appends: Sequence[Append]) -> list[Appended] | None:
+def _replayed(
+    appends: Sequence[Append], looked_up: Sequence[LookedUpAppend]
+) -> list[Appended] | None:
     """The outcome of the first time, if all events are stored; None if none is."""
-    found = [await store.find_appended(append) for append in appends]
-    if not any(found):
-        return None
     stored_ids = [
         append.event_ids[event.ordinal]
-        for append, events in zip(appends, found, strict=True)
-        for event in events
+        for append, stored in zip(appends, looked_up, strict=True)
+        for event in stored.found
     ]
+    if not stored_ids:
+        return None
     requested_ids = {event_id for append in appends for event_id in append.event_ids}
-    outcomes = []
-    for append, events in zip(appends, found, strict=True):
-        if len(events) < len(append.events):
-            raise EventIdConflict(
-                stored_ids, f"{len(stored_ids)} of the event ids are stored already, others not"
-            )
-        first_version = events[0].version
-        changed = [
-            append.event_ids[event.ordinal]
-            for event in events
-            if not event.is_same or event.version != first_version + event.ordinal
-        ]
-        if changed:
-            raise EventIdConflict(
-                changed, "the event ids are stored already, with other content, order or aggregate"
-            )
+    if len(stored_ids) < len(requested_ids):
+        raise EventIdConflict(
+            stored_ids, f"{len(stored_ids)} of the event ids are stored already, others not"
+        )
+    changed = _changed_ids(appends, looked_up)
+    if changed:
+        raise EventIdConflict(
+            changed, "the event ids are stored already, with other content, order or aggregate"
+        )
+    for append, stored in zip(appends, looked_up, strict=True):
         # A later append of the same aggregate takes up the key's ids where this one ends.
-        following_id = append.following_event_id
-        if (
-            following_id
-            and following_id not in requested_ids
-            and await store.has_event(following_id)
-        ):
+        if stored.following_is_stored and append.following_event_id not in requested_ids:
             raise EventIdConflict(
                 stored_ids, "the Idempotency-Key was used before, for an append of more events"
             )
-        _, snapshot_version = await store.aggregate_version(
-            append.aggregate_type, append.aggregate_id
+    return [
+        Appended(
+            [
+                AppendedEvent(append.event_ids[event.ordinal], event.version, event.global_position)
+                for event in stored.found
+            ],
+            stored.snapshot_version,
+            replayed=True,
         )
-        outcomes.append(
-            Appended(
-                [
-                    AppendedEvent(
-                        append.event_ids[event.ordinal], event.version, event.global_position
-                    )
-                    for event in events
-                ],
-                snapshot_version,
-                replayed=True,
-            )
-        )
-    return outcomes
+        for append, stored in zip(appends, looked_up, strict=True)
+    ]
 
 
-async def _refuse_unexpected_versions(store: EventStore, appends: Sequence[Append]) -> None:
+def _changed_ids(appends: Sequence[Append], looked_up: Sequence[LookedUpAppend]) -> list[UUID]:
+    """Ids of events that are stored otherwise than this request would have stored them."""
+    changed = []
+    last_position = 0
+    for append, stored in zip(appends, looked_up, strict=True):
+        first_version = stored.found[0].version
+        for event in stored.found:
+            if (
+                not event.is_same
+                or event.version != first_version + event.ordinal
+                or event.global_position <= last_position
+            ):
+                changed.append(append.event_ids[event.ordinal])
+            last_position = event.global_position
+    return changed
+
+
+def _refuse_unexpected_versions(
+    appends: Sequence[Append], looked_up: Sequence[LookedUpAppend]
+) -> None:
     """Raise for the first append that does not meet its aggregate at the expected version.
 
     Returns if all do: then a race was lost that has no loser any more.
     """
     added: Counter[tuple[str, str]] = Counter()
-    for index, append in enumerate(appends):
+    for index, (append, stored) in enumerate(zip(appends, looked_up, strict=True)):
         aggregate = (append.aggregate_type, append.aggregate_id)
-        version, _ = await store.aggregate_version(*aggregate)
-        version += added[aggregate]
+        version = stored.version + added[aggregate]
         if not append.expectation.is_met_by(version):
             raise VersionConflict(*aggregate, append.expectation.version, version, index)
         added[aggregate] += len(append.events)

@@ -7,7 +7,7 @@ from datetime import datetime
 from app.errors import AggregateNotFound, VersionNotFound
 from app.events import MAX_VERSION, RecordedEvent, Snapshot
 from app.queries.read_events import STREAM_PAGE_SIZE, EventRange, stream_events
-from app.store.event_reader import EventReader
+from app.store.event_reader import EventReader, LoadedAggregate
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,66 @@ async def load_aggregate(
         AggregateNotFound: The aggregate has no events.
         VersionNotFound: It has, but has not reached ``at_version``, or began after ``as_of``.
     """
-    loaded = await reader.load_aggregate(
+    loaded = await _load(
+        reader,
         aggregate_type,
         aggregate_id,
         use_snapshot=use_snapshot,
         at_version=at_version,
         as_of=as_of,
         limit=STREAM_PAGE_SIZE,
+    )
+    further_pages = None
+    if loaded.reached < loaded.loaded_version:
+        # Events never change, so later pages fit the first, whatever is appended meanwhile.
+        rest = EventRange(loaded.reached + 1, loaded.loaded_version)
+        further_pages = stream_events(reader, aggregate_type, aggregate_id, rest, MAX_VERSION)
+    return Aggregate(loaded.loaded_version, loaded.snapshot, loaded.events, further_pages)
+
+
+async def loaded_version(
+    reader: EventReader,
+    aggregate_type: str,
+    aggregate_id: str,
+    *,
+    at_version: int | None = None,
+    as_of: datetime | None = None,
+) -> int:
+    """The version that `load_aggregate` would load, without reading an event.
+
+    Raises:
+        AggregateNotFound: The aggregate has no events.
+        VersionNotFound: It has, but has not reached ``at_version``, or began after ``as_of``.
+    """
+    loaded = await _load(
+        reader,
+        aggregate_type,
+        aggregate_id,
+        use_snapshot=False,
+        at_version=at_version,
+        as_of=as_of,
+        limit=0,
+    )
+    return loaded.loaded_version
+
+
+async def _load(
+    reader: EventReader,
+    aggregate_type: str,
+    aggregate_id: str,
+    *,
+    use_snapshot: bool,
+    at_version: int | None,
+    as_of: datetime | None,
+    limit: int,
+) -> LoadedAggregate:
+    loaded = await reader.load_aggregate(
+        aggregate_type,
+        aggregate_id,
+        use_snapshot=use_snapshot,
+        at_version=at_version,
+        as_of=as_of,
+        limit=limit,
     )
     if loaded.version == 0:
         raise AggregateNotFound(aggregate_type, aggregate_id)
@@ -59,11 +112,4 @@ async def load_aggregate(
         raise VersionNotFound(
             aggregate_type, aggregate_id, f"as of {as_of and as_of.isoformat()}", loaded.version
         )
-
-    reached = loaded.events[-1].version if loaded.events else loaded.loaded_version
-    further_pages = None
-    if reached < loaded.loaded_version:
-        # Events never change, so later pages fit the first, whatever is appended meanwhile.
-        rest = EventRange(reached + 1, loaded.loaded_version)
-        further_pages = stream_events(reader, aggregate_type, aggregate_id, rest, MAX_VERSION)
-    return Aggregate(loaded.loaded_version, loaded.snapshot, loaded.events, further_pages)
+    return loaded

@@ -33,6 +33,8 @@ async def read_events(
 ) -> EventsPage:
     """A page of at most ``limit`` events of the range, and the aggregate's version.
 
+    A page may be shorter and still have others behind it: `next_range` tells.
+
     Raises:
         AggregateNotFound: The aggregate has no events.
     """
@@ -50,10 +52,8 @@ async def read_events(
 
 
 def next_range(wanted: EventRange, page: EventsPage) -> EventRange | None:
-    """What remains of the range behind a page that was not empty, or None: nothing does."""
-    if not page.events:
-        return None
-    remaining = wanted.after(page.events[-1].version)
+    """What remains of the range behind a page, or None: nothing does."""
+    remaining = wanted.after(page.reached)
     if not remaining.backward:
         remaining = EventRange(remaining.first, min(remaining.last, page.version))
     return None if remaining.is_empty or remaining.first < 1 else remaining

@@ -26,17 +26,16 @@ async def read_feed(
 ) -> Feed:
     """At most ``limit`` events behind the position ``after`` (exclusive), up to the safe position.
 
-    A full page continues behind its last event, any other behind the safe position, so that a
-    consumer with a filter moves on too; backward, any other page has reached the beginning. A
-    position that was reached is never given up: ``next_after`` is at least ``after``.
+    The next page continues where this one ends: behind its last event where that was all there was
+    room for, else behind the positions that were looked at, so that a consumer with a filter moves
+    on too. Backward, 0 is the end. A position that was reached is never given up: ``next_after`` is
+    at least ``after``.
     """
     page = await reader.read_feed(feed_filter, after=after, limit=limit, backward=backward)
-    is_full = len(page.events) == limit
-    if is_full:
-        next_after = page.events[-1].global_position
-    elif backward:
-        next_after = 0
-    else:
-        next_after = max(after, page.safe_position)
-    up_to_date = not is_full if backward else next_after >= page.safe_position
+    if backward:
+        # Positions begin at 1.
+        next_after = 0 if page.reached <= 1 else page.reached
+        return Feed(page.events, next_after, page.safe_position, up_to_date=next_after == 0)
+    next_after = max(after, page.reached)
+    up_to_date = next_after >= page.safe_position
     return Feed(page.events, next_after, page.safe_position, up_to_date)

@@ -2,23 +2,28 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from app.errors import DatabaseBusy, DatabaseUnreachable
 from app.settings import Settings
-from app.store.driver_errors import translated
+from app.store.driver_errors import CONNECTION_FAILURES, translated
 
 # Beyond PostgreSQL's own statement_timeout: for a server that does not answer at all.
 UNRESPONSIVE_AFTER_S = 5.0
+# Longer than a commit takes that is not held up, so that few writes have to wait in a lane.
+FIRST_LOCK_TIMEOUT_S = 0.2
+RESERVE_FROM = 4
+IN_USE = "every connection to the database is in use"
 
 logger = logging.getLogger(__name__)
 
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+Outcome = TypeVar("Outcome")
 
 
 def connection_arguments(settings: Settings) -> dict[str, Any]:
@@ -48,16 +53,22 @@ async def _keep_session(_: "asyncpg.Connection[asyncpg.Record]") -> None:
 class Database:
     """The pool: at most ``settings.pool_size_per_worker`` connections, made when needed.
 
-    A connection that has been idle for ``database_pool_idle_timeout_s`` is closed.
+    A connection that has been idle for ``database_pool_idle_timeout_s`` is closed. Of four or more,
+    the last is kept for what is ``reserved``. At most a quarter of them wait long for locks of
+    other transactions, so that whoever holds some rows does not hold up all others.
     """
 
     def __init__(self, settings: Settings) -> None:
+        size = settings.pool_size_per_worker
         self._connect_timeout_s = settings.database_connect_timeout_s
+        self.lock_timeout_s = settings.database_lock_timeout_s
+        self._unreserved = asyncio.Semaphore(size - 1 if size >= RESERVE_FROM else size)
+        self._waiting_lanes = asyncio.Semaphore(max(1, size // 4))
         self._pool = asyncpg.create_pool(
             **connection_arguments(settings),
             init_size=0,
             min_size=0,
-            max_size=settings.pool_size_per_worker,
+            max_size=size,
             max_inactive_connection_lifetime=settings.database_pool_idle_timeout_s,
             reset=_keep_session,
             command_timeout=settings.database_statement_timeout_s + UNRESPONSIVE_AFTER_S,
@@ -85,26 +96,73 @@ class Database:
             logger.warning("closed connections that were still in use after %s s", timeout_s)
 
     @asynccontextmanager
-    async def connection(self, *, writing: bool = False) -> AsyncIterator[Connection]:
+    async def connection(
+        self, *, writing: bool = False, storing: bool = False, reserved: bool = False
+    ) -> AsyncIterator[Connection]:
         """Lend a connection; what the driver raises in the body becomes an error of the store.
 
         Each statement of the body is a transaction of its own unless the body opens one.
-        ``writing``: see `translated`.
+        ``writing`` and ``storing``: see `translated`. ``reserved``: for what is short and must
+        work also while all other connections are in use.
 
         Raises:
             DatabaseUnreachable: No connection can be made.
             DatabaseBusy: All connections stayed in use for ``database_connect_timeout_s``.
         """
-        connection = await self._acquire()
+        deadline = asyncio.get_running_loop().time() + self._connect_timeout_s
+        if not reserved:
+            await _enter(self._unreserved, deadline, IN_USE)
         try:
-            yield connection
-        except Exception as error:
-            domain_error = translated(error, writing=writing)
-            if domain_error is None:
-                raise
-            raise domain_error from error
+            connection = await self._acquire(deadline)
+            try:
+                yield connection
+            except Exception as error:
+                domain_error = translated(error, writing=writing, storing=storing)
+                if domain_error is None:
+                    raise
+                raise domain_error from error
+            finally:
+                await self._release(connection)
         finally:
-            await self._release(connection)
+            if not reserved:
+                self._unreserved.release()
+
+    async def patiently(self, write: Callable[[str], Awaitable[Outcome]]) -> Outcome:
+        """Call ``write`` with the lock timeout of its statements, in PostgreSQL's notation.
+
+        At first that is short. A write that meets a longer lock is repeated with the whole
+        ``database_lock_timeout_s`` in one of a few lanes, and waits for the lane without a
+        connection. ``write`` may have no effect where it raises.
+
+        Raises:
+            DatabaseBusy: The lock, or a lane, was not to be had in time.
+        """
+        try:
+            return await write(_milliseconds(min(FIRST_LOCK_TIMEOUT_S, self.lock_timeout_s)))
+        except DatabaseBusy as error:
+            if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+                raise
+        deadline = asyncio.get_running_loop().time() + self.lock_timeout_s
+        await _enter(self._waiting_lanes, deadline, "too many writes wait for locks")
+        try:
+            return await write(_milliseconds(self.lock_timeout_s))
+        finally:
+            self._waiting_lanes.release()
+
+    async def _acquire(self, deadline: float) -> Connection:
+        remaining_s = deadline - asyncio.get_running_loop().time()
+        try:
+            return await self._pool.acquire(timeout=max(remaining_s, 0.001))
+        except TimeoutError as error:
+            if self._pool.get_idle_size() == 0 and self._pool.get_size() == (
+                self._pool.get_max_size()
+            ):
+                raise DatabaseBusy(IN_USE) from None
+            raise DatabaseUnreachable("the database does not answer") from error
+        except CONNECTION_FAILURES as error:
+            raise DatabaseUnreachable("no connection to the database could be made") from error
+        except asyncpg.PostgresError as error:
+            raise translated(error, writing=False, storing=False) or error from error
 
     async def _release(self, connection: Connection) -> None:
         try:
@@ -113,14 +171,18 @@ class Database:
             # The pool has closed the connection, and the body's outcome stands by itself.
             logger.warning("a connection could not be given back and was closed", exc_info=True)
 
-    async def _acquire(self) -> Connection:
-        try:
-            return await self._pool.acquire(timeout=self._connect_timeout_s)
-        except TimeoutError as error:
-            if self._pool.get_idle_size() == 0 and self._pool.get_size() == (
-                self._pool.get_max_size()
-            ):
-                raise DatabaseBusy("every connection to the database is in use") from error
-            raise DatabaseUnreachable("the database does not answer") from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise DatabaseUnreachable(f"the database cannot be reached: {error}") from error
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms"
+
+
+async def _enter(semaphore: asyncio.Semaphore, deadline: float, reason: str) -> None:
+    if not semaphore.locked():
+        # Does not wait, so it needs no timer.
+        await semaphore.acquire()
+        return
+    try:
+        async with asyncio.timeout_at(deadline):
+            await semaphore.acquire()
+    except TimeoutError:
+        raise DatabaseBusy(reason) from None

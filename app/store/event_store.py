@@ -1,9 +1,9 @@
 """Writes events, and finds out why it could not."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
@@ -11,9 +11,13 @@ from app.errors import DatabaseBusy, DatabaseUnreachable, OutcomeUnknown
 from app.events import NULL, Append, Appended, AppendedEvent, NewEvent
 from app.store.connection import Connection, Database
 from app.store.statements import statement
+from app.store.turns import Turns
 
-# Taken by somebody else at the same moment: an event's id, or the aggregate's next version.
-REFUSING_CONSTRAINTS = frozenset({"events_pkey", "idx_events_aggregate"})
+# Taken by somebody else at the same moment: an event's id, the aggregate's next version, or (by
+# an INSERT with OVERRIDING SYSTEM VALUE) the next position.
+REFUSING_CONSTRAINTS = frozenset(
+    {"events_pkey", "idx_events_aggregate", "idx_events_global_position"}
+)
 DEADLOCK_ATTEMPTS = 5
 
 
@@ -30,11 +34,31 @@ class FoundEvent:
     is_same: bool
 
 
+@dataclass(frozen=True, slots=True)
+class LookedUpAppend:
+    """What is stored of an append, and where its aggregate is, all at one moment.
+
+    ``version`` and ``snapshot_version`` are 0 where there is none; ``found`` has those events whose
+    ids are stored, in the append's order; ``following_is_stored``: so is the one after them
+    (`Append.following_event_id`).
+    """
+
+    version: int
+    snapshot_version: int
+    following_is_stored: bool
+    found: list[FoundEvent] = field(default_factory=list)
+
+
 class EventStore:
-    """Appends events; what a refusal means is for the commands to say."""
+    """Appends events; what a refusal means is for the commands to say.
+
+    Appends of this process to one aggregate take turns, so that one which has to wait for a
+    stranger's transaction keeps the others from waiting on connections of their own.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._turns = Turns()
 
     async def append_events(self, append: Append) -> Appended | None:
         """Store an append's events, durably before it returns; None where it is refused.
@@ -50,14 +74,20 @@ class EventStore:
             OutcomeUnknown: The connection was lost before PostgreSQL had answered.
         """
         try:
-            async with self._database.connection(writing=True) as connection:
-                return await _insert(connection, append)
+            async with self._turns.of(_keys([append]), timeout_s=self._database.lock_timeout_s):
+                return await self._database.patiently(partial(self._append_events, append))
+        except TimeoutError:
+            raise _too_many_turns() from None
         except OutcomeUnknown as error:
             raise OutcomeUnknown(append.event_ids) from error
         except DatabaseBusy as error:
             if _is_deadlock(error):
                 return None
             raise
+
+    async def _append_events(self, append: Append, lock_timeout: str) -> Appended | None:
+        async with self._database.connection(writing=True) as connection:
+            return await _insert(connection, append, lock_timeout)
 
     async def append_transaction(self, appends: Sequence[Append]) -> list[Appended] | None:
         """Store the events of all appends in one transaction; None where one of them is refused.
@@ -68,27 +98,38 @@ class EventStore:
 
         Raises: the same as `append_events`.
         """
-        attempt = 1
-        while True:
-            try:
-                return await self._append_transaction(appends)
-            except DatabaseBusy as error:
-                if not _is_deadlock(error) or attempt == DEADLOCK_ATTEMPTS:
-                    raise
-            attempt += 1
+        try:
+            async with self._turns.of(_keys(appends), timeout_s=self._database.lock_timeout_s):
+                for _ in range(DEADLOCK_ATTEMPTS - 1):
+                    try:
+                        return await self._database.patiently(
+                            partial(self._append_transaction, appends)
+                        )
+                    except DatabaseBusy as error:
+                        if not _is_deadlock(error):
+                            raise
+                return await self._database.patiently(partial(self._append_transaction, appends))
+        except TimeoutError:
+            raise _too_many_turns() from None
 
-    async def _append_transaction(self, appends: Sequence[Append]) -> list[Appended] | None:
+    async def _append_transaction(
+        self, appends: Sequence[Append], lock_timeout: str
+    ) -> list[Appended] | None:
         outcomes: list[Appended] = []
         is_committing = False
         try:
-            async with self._database.connection() as connection, connection.transaction():
+            async with (
+                self._database.connection(storing=True) as connection,
+                connection.transaction(),
+            ):
                 await connection.execute(
                     statement("lock_aggregates"),
                     [append.aggregate_type for append in appends],
                     [append.aggregate_id for append in appends],
+                    lock_timeout,
                 )
                 for append in appends:
-                    outcome = await _insert(connection, append)
+                    outcome = await _insert(connection, append, lock_timeout)
                     if outcome is None:
                         raise _Refused
                     outcomes.append(outcome)
@@ -102,33 +143,46 @@ class EventStore:
             raise OutcomeUnknown(event_ids) from error
         return outcomes
 
-    async def find_appended(self, append: Append) -> list[FoundEvent]:
-        """Those events of an append whose ids are stored already, in the append's order."""
-        async with self._database.connection() as connection:
+    async def look_up_appends(self, appends: Sequence[Append]) -> list[LookedUpAppend]:
+        """What is stored of each append, and its aggregate's version, in one database snapshot.
+
+        Raises:
+            UnstorableValue: PostgreSQL cannot hold a value; which one is not known here.
+        """
+        events = [
+            (index, ordinal, append.aggregate_type, append.aggregate_id)
+            for index, append in enumerate(appends)
+            for ordinal in range(len(append.events))
+        ]
+        new_events = [event for append in appends for event in append.events]
+        async with self._database.connection(storing=True) as connection:
             rows = await connection.fetch(
-                statement("find_appended_events"),
-                append.aggregate_type,
-                append.aggregate_id,
-                append.event_ids,
-                *_content(append.events),
-                [event.occurred_at for event in append.events],
-                [event.correlation_id for event in append.events],
-                [event.causation_id for event in append.events],
+                statement("look_up_appends"),
+                [append.aggregate_type for append in appends],
+                [append.aggregate_id for append in appends],
+                [append.following_event_id for append in appends],
+                *map(list, zip(*events, strict=True)),
+                [event_id for append in appends for event_id in append.event_ids],
+                *_content(new_events),
+                [event.occurred_at for event in new_events],
+                [event.correlation_id for event in new_events],
+                [event.causation_id for event in new_events],
             )
-        return [FoundEvent(*row) for row in rows]
+        looked_up: list[LookedUpAppend] = []
+        for index, ordinal, version, position, is_same, snapshot_version, following in rows:
+            if ordinal is None:
+                looked_up.append(LookedUpAppend(version, snapshot_version, following))
+            else:
+                looked_up[index].found.append(FoundEvent(ordinal, version, position, is_same))
+        return looked_up
 
-    async def has_event(self, event_id: UUID) -> bool:
-        """Whether an event with this id is stored, in whichever aggregate."""
-        async with self._database.connection() as connection:
-            return bool(await connection.fetch(statement("get_event"), event_id))
 
-    async def aggregate_version(self, aggregate_type: str, aggregate_id: str) -> tuple[int, int]:
-        """The versions of an aggregate (0: no events) and of its snapshot (0: none)."""
-        async with self._database.connection() as connection:
-            [row] = await connection.fetch(
-                statement("aggregate_version"), aggregate_type, aggregate_id
-            )
-        return row["version"], row["snapshot_version"]
+def _keys(appends: Sequence[Append]) -> list[tuple[str, str]]:
+    return sorted({(append.aggregate_type, append.aggregate_id) for append in appends})
+
+
+def _too_many_turns() -> DatabaseBusy:
+    return DatabaseBusy("other appends to the aggregate take too long")
 
 
 def _is_deadlock(error: DatabaseBusy) -> bool:
@@ -147,7 +201,7 @@ def _content(events: Sequence[NewEvent]) -> tuple[list[Any], list[Any], list[Any
     )
 
 
-async def _insert(connection: Connection, append: Append) -> Appended | None:
+async def _insert(connection: Connection, append: Append, lock_timeout: str) -> Appended | None:
     try:
         rows = await connection.fetch(
             statement("append_events"),
@@ -160,6 +214,7 @@ async def _insert(connection: Connection, append: Append) -> Appended | None:
             [event.occurred_at or append.occurred_at for event in append.events],
             [event.correlation_id or append.correlation_id for event in append.events],
             [event.causation_id or append.causation_id for event in append.events],
+            lock_timeout,
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name in REFUSING_CONSTRAINTS:

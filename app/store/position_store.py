@@ -45,15 +45,20 @@ class PositionStore:
         Raises:
             OutcomeUnknown: The connection was lost; saving again is safe.
         """
-        async with self._database.connection(writing=True) as connection:
-            row = await connection.fetchrow(
-                statement("save_position"),
-                projection_name,
-                position,
-                expected_position,
-                may_go_back,
-                processed_at,
-            )
+
+        async def save(lock_timeout: str) -> Record | None:
+            async with self._database.connection(writing=True) as connection:
+                return await connection.fetchrow(
+                    statement("save_position"),
+                    projection_name,
+                    position,
+                    expected_position,
+                    may_go_back,
+                    processed_at,
+                    lock_timeout,
+                )
+
+        row = await self._database.patiently(save)
         return None if row is None else bool(row["is_new"])
 
     async def get_position(
@@ -74,9 +79,16 @@ class PositionStore:
 
     async def delete_position(self, projection_name: str) -> bool:
         """Forget the projection; whether it was known."""
-        async with self._database.connection(writing=True) as connection:
-            row = await connection.fetchrow(statement("delete_position"), projection_name)
-        return row is not None
+
+        async def delete(lock_timeout: str) -> bool:
+            async with self._database.connection(writing=True) as connection:
+                return bool(
+                    await connection.fetch(
+                        statement("delete_position"), projection_name, lock_timeout
+                    )
+                )
+
+        return await self._database.patiently(delete)
 
 
 def _stored_position(row: Record) -> StoredPosition:

@@ -1,15 +1,26 @@
 """Rows of the events table as the structs that answers are encoded from."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 from asyncpg import Record
 from msgspec import Raw
 
 from app.events import NULL, RecordedEvent
+from app.store.connection import Connection
+from app.store.statements import statement
+
+# Of the large events of one page. A page takes this, and 8 KiB for each small one, at most.
+LARGE_JSON_BYTES = 8 * 1024 * 1024
+
+Json: TypeAlias = tuple[str, str | None]
 
 
-def recorded_event(row: Record) -> RecordedEvent:
-    """The event in the first eleven columns of ``row``; its JSON stays text."""
+def recorded_event(row: Record, json: Json | None = None) -> RecordedEvent:
+    """The event in the first eleven columns of ``row``; its JSON stays text.
+
+    ``json``: its event_data and metadata, where these columns are null.
+    """
     (
         event_id,
         aggregate_type,
@@ -23,6 +34,8 @@ def recorded_event(row: Record) -> RecordedEvent:
         causation_id,
         global_position,
     ) = row[:11]
+    if json is not None:
+        event_data, metadata = json
     return RecordedEvent(
         event_id,
         aggregate_type,
@@ -38,6 +51,35 @@ def recorded_event(row: Record) -> RecordedEvent:
     )
 
 
-def recorded_events(rows: Iterable[Record]) -> list[RecordedEvent]:
-    """The events of ``rows``, in their order."""
-    return [recorded_event(row) for row in rows]
+class Page(NamedTuple):
+    """Events, whether they end early since they grew too large, and what the large ones take."""
+
+    events: list[RecordedEvent]
+    ends_early: bool
+    large_json_bytes: int
+
+
+async def complete_page(
+    connection: Connection, rows: Sequence[Record], *, budget: int = LARGE_JSON_BYTES
+) -> Page:
+    """The events of ``rows`` in their order, or the first ones.
+
+    Rows of large events come without their JSON, so that ten thousand of them take little memory.
+    It is read here, by one more statement, for as many as ``budget`` (bytes) allows; at least one.
+    Events never change, so the later statement tells of the same ones.
+    """
+    large = [row["global_position"] for row in rows if row["event_data"] is None]
+    if not large:
+        return Page([recorded_event(row) for row in rows], ends_early=False, large_json_bytes=0)
+    found = await connection.fetch(statement("large_json"), large, budget)
+    large_json_bytes = sum(row["bytes"] for row in found)
+    json_of: dict[int, Json] = {position: (data, metadata) for position, data, metadata, _ in found}
+    events = []
+    for row in rows:
+        if row["event_data"] is not None:
+            events.append(recorded_event(row))
+        elif row["global_position"] in json_of:
+            events.append(recorded_event(row, json_of[row["global_position"]]))
+        else:
+            return Page(events, True, large_json_bytes)
+    return Page(events, False, large_json_bytes)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from asyncpg import Record
 from msgspec import Raw
 
 from app.events import Snapshot
@@ -35,15 +36,21 @@ class SnapshotStore:
             UnstorableValue: PostgreSQL cannot hold the state.
             OutcomeUnknown: The connection was lost; saving again is safe.
         """
-        async with self._database.connection(writing=True) as connection:
-            [row] = await connection.fetch(
-                statement("save_snapshot"),
-                aggregate_type,
-                aggregate_id,
-                version,
-                str(state, "utf-8"),
-                created_at,
-            )
+
+        async def save(lock_timeout: str) -> Record:
+            async with self._database.connection(writing=True) as connection:
+                [row] = await connection.fetch(
+                    statement("save_snapshot"),
+                    aggregate_type,
+                    aggregate_id,
+                    version,
+                    str(state, "utf-8"),
+                    created_at,
+                    lock_timeout,
+                )
+            return row
+
+        row = await self._database.patiently(save)
         return SnapshotSaved(
             row["is_saved"], row["is_new"], row["aggregate_version"], row["stored_version"] or 0
         )
@@ -58,8 +65,13 @@ class SnapshotStore:
 
     async def delete_snapshot(self, aggregate_type: str, aggregate_id: str) -> bool:
         """Delete the aggregate's snapshot; whether there was one."""
-        async with self._database.connection(writing=True) as connection:
-            row = await connection.fetchrow(
-                statement("delete_snapshot"), aggregate_type, aggregate_id
-            )
-        return row is not None
+
+        async def delete(lock_timeout: str) -> bool:
+            async with self._database.connection(writing=True) as connection:
+                return bool(
+                    await connection.fetch(
+                        statement("delete_snapshot"), aggregate_type, aggregate_id, lock_timeout
+                    )
+                )
+
+        return await self._database.patiently(delete)

@@ -1,16 +1,36 @@
-"""Loads the fixed statements: one a file in ``sql/``, passed to the driver as they are."""
+"""Loads the fixed statements: one a file in ``sql/``, and what they share in ``sql/fragments/``."""
 
+import re
 from functools import cache
 from pathlib import Path
 
 SQL_DIR = Path(__file__).parent / "sql"
+FRAGMENTS_DIR = SQL_DIR / "fragments"
+
+_FRAGMENT = re.compile(r"<<(\w+)>>")
 
 
 @cache
 def statement(name: str) -> str:
     """The text of ``sql/<name>.sql``, with its heading comment; parameters are ``$1 … $n``.
 
+    ``<<name>>`` in it stands for ``fragment(name)``.
+
     Raises:
         FileNotFoundError: There is no such statement.
     """
-    return (SQL_DIR / f"{name}.sql").read_text(encoding="utf-8")
+    text = (SQL_DIR / f"{name}.sql").read_text(encoding="utf-8")
+    return _FRAGMENT.sub(lambda match: fragment(match[1]), text)
+
+
+@cache
+def fragment(name: str) -> str:
+    """The text of ``sql/fragments/<name>.sql``: the columns of an event, without parameters.
+
+    ``event_as_text``: in the types and the order that `rows.recorded_event` takes. A page of events
+    is bounded in memory by two more, one around the other (`event_pages`): with
+    ``small_event_as_text`` and ``event_if_small``, ``event_data`` is null where that or
+    ``metadata`` takes over 2,000 bytes as stored, which is known without reading them, or over
+    4,096 as text: jsonb may be compressed, and a number with an exponent be written out long.
+    """
+    return (FRAGMENTS_DIR / f"{name}.sql").read_text(encoding="utf-8").rstrip()

@@ -35,13 +35,21 @@ async def test_on_a_database_without_a_schema_it_is_live_but_not_ready(
             assert int(answer.headers["retry-after"]) >= 1
 
 
-async def test_on_a_schema_of_another_version_it_is_not_ready(
-    client: httpx.AsyncClient, sql: Any
-) -> None:
-    await sql.execute("UPDATE alembic_version SET version_num = '9999'")
+async def test_on_an_older_schema_it_is_not_ready(client: httpx.AsyncClient, sql: Any) -> None:
+    await sql.execute("UPDATE alembic_version SET version_num = '0000'")
     details = problem(await client.get("/health/ready"), 503, "database-unreachable")
-    assert "9999" in details["detail"]
+    assert "0000" in details["detail"]
     assert head_revision() in details["detail"]
+    await sql.execute("DELETE FROM alembic_version")
+    details = problem(await client.get("/health/ready"), 503, "database-unreachable")
+    assert "migrate" in details["detail"]
+
+
+async def test_on_a_newer_schema_it_is_ready(client: httpx.AsyncClient, sql: Any) -> None:
+    """A newer version of the service has migrated already, and is rolled out one by one."""
+    await sql.execute("UPDATE alembic_version SET version_num = '9999'")
+    ready = await client.get("/health/ready")
+    assert (ready.status_code, ready.json()["schema_revision"]) == (200, "9999")
 
 
 async def test_on_a_database_that_does_not_exist_it_is_not_ready(settings: Settings) -> None:

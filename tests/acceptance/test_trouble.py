@@ -101,8 +101,8 @@ async def client_of_service(settings: Settings, **changes: Any) -> AsyncIterator
             yield client
 
 
-async def until_waiting_for_a_lock(sql: Sql, backends: int = 1) -> list[int]:
-    """Wait until that many backends of the service wait for a lock; their process ids."""
+async def until_waiting_for_a_lock(sql: Sql) -> list[int]:
+    """Wait until a backend of the service waits for a lock; the process ids of all that do."""
     async with asyncio.timeout(10):
         while True:
             # Inside a transaction, the view would stay as it was at first sight.
@@ -111,7 +111,7 @@ async def until_waiting_for_a_lock(sql: Sql, backends: int = 1) -> list[int]:
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
                 " AND application_name = 'eventstore' AND wait_event_type = 'Lock'"
             )
-            if len(rows) >= backends:
+            if rows:
                 return [row["pid"] for row in rows]
             await asyncio.sleep(0.01)
 
@@ -298,7 +298,7 @@ async def test_connections_that_are_refused_are_503(settings: Settings) -> None:
     async with client_of_service(settings) as client:
         with answers_within(1):
             for answer in await answers_of_all_operations(client):
-                unavailable(answer, "database-unreachable")
+                unavailable(answer, "database-busy")
         await alter_database(settings, "CONNECTION LIMIT -1")
         assert (await append(client, ORDER)).status_code == 201
 
@@ -328,8 +328,9 @@ async def test_an_exhausted_pool_is_503_after_the_connect_timeout(
     async with client_of_service(
         settings, database_pool_max_size=1, database_connect_timeout_s=0.5
     ) as client:
-        async with version_held(sql, ORDER, 1):
-            waiting = asyncio.create_task(append(client, ORDER))
+        async with sql.transaction():
+            await sql.execute("LOCK TABLE snapshots IN ACCESS EXCLUSIVE MODE")
+            waiting = asyncio.create_task(client.get(ORDER.snapshot_path))
             await until_waiting_for_a_lock(sql)
             with answers_within(0.5):
                 answers = await answers_of_all_operations(client)
@@ -337,7 +338,7 @@ async def test_an_exhausted_pool_is_503_after_the_connect_timeout(
                 details = unavailable(answer, "database-busy")
                 assert not details or "in use" in details["detail"]
             assert not waiting.done()
-        assert (await waiting).status_code == 201
+        assert (await waiting).status_code == 404
         assert (await append(client, ORDER)).status_code == 201
 
 
@@ -390,12 +391,67 @@ async def test_an_append_waits_for_another_transaction_and_is_judged_by_its_outc
         )
         exact = asyncio.create_task(append(client, ORDER, expected_version=0))
         whichever = asyncio.create_task(append(client, ORDER))
-        await until_waiting_for_a_lock(sql, backends=2)
+        await until_waiting_for_a_lock(sql)
         await transaction.commit()
         assert problem(await exact, 409, "version-conflict")["actual_version"] in {1, 2}
         answer = await whichever
         assert (answer.status_code, answer.json()["version"]) == (201, 2)
         assert await stored_versions(client, ORDER) == [1, 2]
+
+
+async def test_an_aggregate_that_another_transaction_holds_holds_up_no_other(
+    settings: Settings, sql: Sql
+) -> None:
+    """However many appends wait for it: ten connections, thirty of them."""
+    async with client_of_service(settings, database_lock_timeout_s=30) as client:
+        async with version_held(sql, ORDER, 1):
+            waiting = [asyncio.create_task(append(client, ORDER)) for _ in range(30)]
+            await until_waiting_for_a_lock(sql)
+            for number in range(20):
+                answer = await append(client, new_aggregate(), expected_version=0)
+                assert answer.status_code == 201, number
+                assert (await client.get("/health/ready")).status_code == 200
+                assert len(await until_waiting_for_a_lock(sql)) == 1
+        versions = [(await task).json()["version"] for task in waiting]
+        assert sorted(versions) == list(range(1, 31))
+
+
+async def test_a_right_that_was_taken_away_is_503(settings: Settings, sql: Sql) -> None:
+    async with client_of_service(settings) as client:
+        await sql.execute("REVOKE INSERT ON events FROM CURRENT_USER")
+        details = unavailable(await append(client, ORDER), "database-unreachable")
+        assert details is not None
+        assert "right" in details["detail"]
+        await sql.execute("GRANT INSERT ON events TO CURRENT_USER")
+        assert (await append(client, ORDER)).status_code == 201
+
+
+async def test_a_constraint_that_the_operator_has_added_is_503_and_named_in_the_log(
+    settings: Settings, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with client_of_service(settings) as client:
+        await sql.execute("ALTER TABLE events ADD CHECK (event_type <> 'OrderPaid')")
+        details = unavailable(await append(client, ORDER), "database-unreachable")
+        assert details is not None
+        assert "23514" in details["detail"]
+        assert "23514" in caplog.text
+
+
+async def test_a_position_that_a_direct_writer_has_taken_is_left_out(
+    settings: Settings, sql: Sql
+) -> None:
+    """INSERT with OVERRIDING SYSTEM VALUE, ahead of the sequence: the append takes the next."""
+    await sql.execute(
+        "INSERT INTO events (event_id, aggregate_type, aggregate_id, version, event_type,"
+        " event_data, occurred_at, global_position) OVERRIDING SYSTEM VALUE"
+        " SELECT gen_random_uuid(), 'Order', 'x' || n, 1, 'Held', '{}', now(), n"
+        " FROM generate_series(1, 3) AS n"
+    )
+    async with client_of_service(settings) as client:
+        for expected_version in range(2):
+            answer = await append(client, ORDER, expected_version=expected_version)
+            assert answer.status_code == 201
+        assert [e["global_position"] for e in await stored_events(client, ORDER)] == [4, 5]
 
 
 async def test_a_transaction_of_many_aggregates_leaves_locks_for_others(
@@ -582,6 +638,54 @@ async def test_a_stream_that_breaks_is_not_taken_for_a_whole_one(
         await client.get(path, headers=headers)
     whole = await client.get(path, headers=headers)
     assert whole.content.count(b'"event_id"') == 2_500
+
+
+async def http_1_0(url: httpx.URL, path: str, headers: dict[str, str]) -> tuple[str, bytes]:
+    """Head and body of what a client of HTTP/1.0 reads until the connection is closed."""
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"GET {path} HTTP/1.0\r\n{fields}\r\n".encode())
+    try:
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+    return head.decode().lower(), body
+
+
+@pytest.mark.parametrize("as_stream", [True, False])
+async def test_a_stream_that_breaks_is_not_taken_for_a_whole_one_by_http_1_0(
+    proxied: tuple[PostgresProxy, httpx.AsyncClient], as_stream: bool
+) -> None:
+    """The end of such a stream is the end of the connection: only a reset tells it is broken."""
+    proxy, client = proxied
+    await append(client, ORDER, *new_events(2_500))
+    path = ORDER.events_path if as_stream else ORDER.path
+    headers = {"Accept": "application/x-ndjson" if as_stream else "application/json"}
+    whole = await client.get(path, headers=headers)
+    for _ in range(3):
+        proxy.break_at(ORDER.id.encode(), Break.BEFORE_REQUEST, passes=1)
+        with pytest.raises(ConnectionResetError):
+            await http_1_0(client.base_url, path, headers)
+        head, body = await http_1_0(client.base_url, path, headers)
+        assert "transfer-encoding" not in head
+        assert body == whole.content
+
+
+async def test_http_1_0_reads_answers_of_known_length_and_of_none(
+    client: httpx.AsyncClient,
+) -> None:
+    await append(client, ORDER)
+    for path, headers, status, length in (
+        (ORDER.path, {}, 200, True),
+        (ORDER.path, {"If-None-Match": '"1"'}, 304, False),
+        ("/v1/nowhere", {}, 404, True),
+    ):
+        over_1_1 = await client.get(path, headers=headers)
+        head, body = await http_1_0(client.base_url, path, headers)
+        assert head.startswith(f"http/1.1 {status} ")
+        assert (f"content-length: {len(body)}" in head) is length
+        assert "transfer-encoding" not in head
+        assert body == over_1_1.content
 
 
 async def test_a_read_whose_connection_is_lost_is_503_and_the_next_one_works(

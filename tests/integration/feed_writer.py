@@ -115,7 +115,7 @@ class Writer:
         content = (["OrderPlaced"] * count, ["{}"] * count, nothing, [OCCURRED_AT] * count)
         await self._connection.fetch(
             statement("append_events"),
-            *("Order", str(ids[0]), 0, False, ids, *content, nothing, nothing),
+            *("Order", str(ids[0]), 0, False, ids, *content, nothing, nothing, "5s"),
         )
         self._inserted += ids
 

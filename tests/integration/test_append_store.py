@@ -3,21 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 import psutil
 import pytest
 
 from app.commands.append_events import append_events
 from app.commands.append_transaction import append_transaction
 from app.errors import DatabaseBusy, DatabaseUnreachable, OutcomeUnknown, UnstorableValue
-from app.events import NULL, Append, Expectation
+from app.events import Append, Expectation
 from app.settings import Settings
 from app.store import connection as store_connection
 from app.store.connection import Database
-from app.store.event_store import EventStore, FoundEvent
+from app.store.event_store import EventStore
 from tests.conftest import connect
 from tests.integration.client_sql import INSERT, OCCURRED_AT, Connection, event_row
 from tests.integration.support import (
@@ -109,7 +107,6 @@ async def test_append_tells_the_version_of_the_snapshot(
     appended = await event_store.append_events(new_append("o"))
     assert appended is not None
     assert (appended.snapshot_version, appended.version) == (1, 2)
-    assert await event_store.aggregate_version("Order", "o") == (2, 1)
 
 
 async def test_transaction_stores_in_the_order_of_its_appends(
@@ -290,120 +287,6 @@ async def test_deadlock_within_one_append_does_not_reach_the_caller(
     assert await stored_ids(superuser) == ids
 
 
-# --- recognising a repeated append
-
-
-CONTENT = b'{"a": 1.0, "b": [1, {"c": null}]}'
-
-
-async def found(event_store: EventStore, append: Append) -> list[bool]:
-    return [event.is_same for event in await event_store.find_appended(append)]
-
-
-async def test_repeated_append_is_found_in_its_own_order(event_store: EventStore) -> None:
-    append = new_append("o", *(new_event() for _ in range(5)))
-    assert await event_store.find_appended(append) == []
-    await event_store.append_events(new_append("before"))
-    await event_store.append_events(append)
-    assert await event_store.find_appended(append) == [
-        FoundEvent(n, version=n + 1, global_position=n + 2, is_same=True) for n in range(5)
-    ]
-    backward = new_append("o", *append.events, event_ids=list(reversed(append.event_ids)))
-    assert [event.version for event in await event_store.find_appended(backward)] == [5, 4, 3, 2, 1]
-
-
-async def test_only_the_stored_ids_are_found(event_store: EventStore) -> None:
-    append = new_append("o", new_event(), new_event())
-    await event_store.append_events(append)
-    ids = [uuid4(), append.event_ids[1], uuid4(), append.event_ids[0]]
-    mixed = new_append("o", *(new_event() for _ in ids), event_ids=ids)
-    ordinals = [(event.ordinal, event.version) for event in await event_store.find_appended(mixed)]
-    assert ordinals == [(1, 2), (3, 1)]
-    assert await event_store.has_event(append.event_ids[0])
-    assert not await event_store.has_event(ids[0])
-
-
-@pytest.mark.parametrize(
-    ("event_data", "is_same"),
-    [
-        (CONTENT, True),
-        (b'{"b":[1,{"c":null}],"a":1.0}', True),
-        (b'{"a": 7, "a": 1.0, "b": [1, {"c": null}]}', True),
-        (b'{"a": 1.00, "b": [1e0, {"c": null}]}', True),
-        (b'{"a": 1, "b": [1, {"c": null}]}', True),
-        (b'{"a": 1.0, "b": [1, {}]}', False),
-        (b'{"a": "1.0", "b": [1, {"c": null}]}', False),
-        (b'{"a": 1.0, "b": [{"c": null}, 1]}', False),
-        (b'{"a": 1.0000000000000000000001, "b": [1, {"c": null}]}', False),
-        (b"{}", False),
-    ],
-)
-async def test_event_data_is_compared_by_its_json_value(
-    event_store: EventStore, event_data: bytes, is_same: bool
-) -> None:
-    first = new_append("o", new_event(CONTENT))
-    await event_store.append_events(first)
-    again = new_append("o", new_event(event_data), event_ids=list(first.event_ids))
-    assert await found(event_store, again) == [is_same]
-
-
-async def test_what_the_request_states_is_compared_and_what_it_leaves_out_is_not(
-    event_store: EventStore,
-) -> None:
-    ids = [uuid4() for _ in range(6)]
-    content = new_event().event_data
-    full = new_event(
-        metadata=content, occurred_at=OCCURRED_AT, correlation_id=ids[2], causation_id=ids[3]
-    )
-    bare = new_event()
-    # The bare event gets its time and ids from the request around it.
-    await event_store.append_events(
-        new_append("o", full, bare, event_ids=ids[:2], correlation_id=ids[4], causation_id=ids[4])
-    )
-    same: dict[str, Any] = {"metadata": content, "occurred_at": OCCURRED_AT}
-    other_time = OCCURRED_AT + timedelta(microseconds=1)
-    cases = {
-        "all the same": (new_event(**same, correlation_id=ids[2], causation_id=ids[3]), bare, 0b11),
-        "time and ids left out": (new_event(metadata=content), bare, 0b11),
-        "other time": (new_event(**same | {"occurred_at": other_time}), bare, 0b01),
-        "other correlation": (new_event(**same, correlation_id=ids[5]), bare, 0b01),
-        "other causation": (new_event(**same, causation_id=ids[5]), bare, 0b01),
-        "no metadata": (bare, bare, 0b01),
-        "metadata where there was none": (full, new_event(metadata=content), 0b10),
-        "empty metadata where there was none": (full, new_event(metadata=b"{}"), 0b10),
-        "time stated that the request had given": (full, new_event(occurred_at=OCCURRED_AT), 0b11),
-        "other time than the request had given": (full, new_event(occurred_at=other_time), 0b10),
-        "null metadata": (full, new_event(metadata=NULL), 0b11),
-        "other type": (full, msgspec.structs.replace(bare, event_type="OrderPaid"), 0b10),
-    }
-    for title, (first, second, is_same) in cases.items():
-        # The request's own time and ids are another time's.
-        again = new_append("o", first, second, event_ids=ids[:2], correlation_id=ids[5])
-        assert await found(event_store, again) == [bool(is_same & 2), bool(is_same & 1)], title
-
-
-async def test_correlation_stated_where_none_is_stored_is_another_event(
-    event_store: EventStore,
-) -> None:
-    append = new_append("o")
-    await event_store.append_events(append)
-    more: tuple[dict[str, Any], ...] = ({"correlation_id": uuid4()}, {"causation_id": uuid4()})
-    for stated in more:
-        again = new_append("o", new_event(**stated), event_ids=list(append.event_ids))
-        assert await found(event_store, again) == [False]
-
-
-async def test_same_event_in_another_aggregate_is_another_event(event_store: EventStore) -> None:
-    append = new_append("o")
-    await event_store.append_events(append)
-    elsewhere = new_append("p", event_ids=list(append.event_ids))
-    assert await found(event_store, elsewhere) == [False]
-    customer = Append(
-        "Customer", "o", append.expectation, append.events, append.event_ids, OCCURRED_AT
-    )
-    assert await found(event_store, customer) == [False]
-
-
 # --- trouble
 
 
@@ -519,7 +402,8 @@ async def test_outcome_is_unknown_when_the_server_stops_answering(
     finally:
         backend.resume()
     # The pool has given that connection up, and goes on with another.
-    assert await EventStore(database).aggregate_version("Order", "p") == (0, 0)
+    [looked_up] = await EventStore(database).look_up_appends([new_append("p")])
+    assert looked_up.version == 0
     await database.close(timeout_s=5)
 
 

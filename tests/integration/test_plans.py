@@ -78,6 +78,8 @@ def seeded(postgres_host: str, template_database: str) -> Iterator[Settings]:
             "INSERT INTO projection_positions SELECT 'p' || n, n * 100, now() "
             "FROM generate_series(1, 1000) AS n"
         )
+        # A sample as large as the tables: else the plans vary with what chance picks.
+        await connection.execute("SET default_statistics_target = 1000")
         await connection.execute("VACUUM ANALYZE events, snapshots, projection_positions")
         await connection.close()
 
@@ -199,7 +201,7 @@ def append_parameters(aggregate_id: str, count: int, expected: int | None) -> li
     nothing: list[object] = [None] * count
     ids: list[object] = [uuid4() for _ in range(count)]
     content = (["OrderPlaced"] * count, ["{}"] * count, nothing, [OCCURRED_AT] * count)
-    return ["Order", aggregate_id, expected, False, ids, *content, nothing, nothing]
+    return ["Order", aggregate_id, expected, False, ids, *content, nothing, nothing, "1s"]
 
 
 AGGREGATE, SNAPSHOT = "idx_events_aggregate", "snapshots_pkey"
@@ -217,22 +219,38 @@ CASES = {
     "append many": Case(
         "append_events", append_parameters("new", 100, 0), {AGGREGATE, SNAPSHOT}, 4_000, 100
     ),
-    "find appended events": Case(
-        "find_appended_events",
-        ["Order", "id-7", [uuid4() for _ in range(100)], ["A"] * 100, ["{}"] * 100]
+    "look up an append of many events": Case(
+        "look_up_appends",
+        [["Order"], ["id-7"], [uuid4()], [0] * 100, list(range(100)), ["Order"] * 100]
+        + [["id-7"] * 100, [uuid4() for _ in range(100)], ["A"] * 100, ["{}"] * 100]
         + [[None] * 100] * 4,
-        {"events_pkey"},
+        {AGGREGATE, SNAPSHOT, "events_pkey"},
         600,
+        101,
+    ),
+    "look up many appends": Case(
+        "look_up_appends",
+        [["Order"] * 100, [f"id-{n}" for n in range(100)], [uuid4() for _ in range(100)]]
+        + [list(range(100)), [0] * 100, ["Order"] * 100, [f"id-{n}" for n in range(100)]]
+        + [[uuid4() for _ in range(100)], ["A"] * 100, ["{}"] * 100]
+        + [[None] * 100] * 4,
+        {AGGREGATE, SNAPSHOT, "events_pkey"},
+        1_600,
+        200,
+    ),
+    "JSON of large events": Case(
+        "large_json",
+        [list(range(5_000, 5_100)), 2**23],
+        {"idx_events_global_position"},
+        500,
         100,
     ),
-    "read events": Case(
-        "read_events", ["Order", "large", 9_000, 2**31 - 1, 100], {AGGREGATE}, 150, 100
-    ),
+    "read events": Case("read_events", ["Order", "large", 9_000, 9_099], {AGGREGATE}, 150, 100),
     "read events backward": Case(
         "read_events_backward", ["Order", "large", 2**31 - 1, 1, 100], {AGGREGATE}, 150, 100
     ),
     "read events of an unknown aggregate": Case(
-        "read_events", ["Order", "unknown", 1, 2**31 - 1, 100], {AGGREGATE}, 12, 1
+        "read_events", ["Order", "unknown", 1, 100], {AGGREGATE}, 12, 1
     ),
     "load a large aggregate": Case(
         "load_aggregate",
@@ -253,13 +271,13 @@ CASES = {
         2 * PAGE + 1,
     ),
     "version of a large aggregate": Case(
-        "aggregate_version", ["Order", "large"], {AGGREGATE, SNAPSHOT}, 15
+        "load_aggregate", ["Order", "large", True, None, None, 0], {AGGREGATE, SNAPSHOT}, 15, 1
     ),
     "save a snapshot": Case(
-        "save_snapshot", ["Order", "large", 7, "{}", OCCURRED_AT], {AGGREGATE, SNAPSHOT}, 40
+        "save_snapshot", ["Order", "large", 7, "{}", OCCURRED_AT, "1s"], {AGGREGATE, SNAPSHOT}, 40
     ),
     "get a snapshot": Case("get_snapshot", ["Order", "id-7"], {SNAPSHOT}, 10),
-    "delete a snapshot": Case("delete_snapshot", ["Order", "id-7"], {SNAPSHOT}, 15),
+    "delete a snapshot": Case("delete_snapshot", ["Order", "id-7", "1s"], {SNAPSHOT}, 15),
     "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
     "first page of aggregates": Case(
         "list_aggregates", ["Order", "", 100], {AGGREGATE}, 1_200, 100
@@ -267,7 +285,7 @@ CASES = {
     "last page of aggregates": Case(
         "list_aggregates", ["Order", "id-99", 100], {AGGREGATE}, 1_200, 100
     ),
-    "aggregate types": Case("list_aggregate_types", [], {AGGREGATE}, 60, 1),
+    "aggregate types": Case("list_aggregate_types", [], {AGGREGATE}, 60, 10),
     "position of a projection": Case(
         "get_position",
         ["p7", EVENTS, OCCURRED_AT],
@@ -281,12 +299,15 @@ CASES = {
         5_000,
     ),
     "save a position": Case(
-        "save_position", ["p7", 800, 700, False, OCCURRED_AT], {"projection_positions_pkey"}, 40
+        "save_position",
+        ["p7", 800, 700, False, OCCURRED_AT, "1s"],
+        {"projection_positions_pkey"},
+        40,
     ),
-    "delete a position": Case("delete_position", ["p7"], {"projection_positions_pkey"}, 15),
+    "delete a position": Case("delete_position", ["p7", "1s"], {"projection_positions_pkey"}, 15),
 }
 # Without an index of ours.
-NOT_EXPLAINED = {"lock_aggregates", "schema_revision"}
+NOT_EXPLAINED = {"lock_aggregates", "schema_state"}
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
@@ -335,8 +356,9 @@ async def explain_feed(
     after: int = 0,
     backward: bool = False,
 ) -> Plan:
+    start, stop = (after, 1) if backward else (after, EVENTS)
     text, parameters = feed_statement(
-        feed_filter, after=after, up_to=EVENTS, limit=PAGE, backward=backward
+        feed_filter, start=start, stop=stop, limit=PAGE, backward=backward
     )
     return await explain(connection, text, parameters, mode)
 
@@ -349,7 +371,9 @@ async def test_page_of_the_whole_feed_costs_the_same_everywhere(sql: Connection,
     ]
     plans.append(await explain_feed(sql, mode, FeedFilter(), after=EVENTS + 1, backward=True))
     for plan in plans:
-        assert [node["Node Type"] for node in plan.nodes] == ["Limit", "Index Scan"]
+        assert [node["Node Type"] for node in plan.nodes] == [
+            *("Subquery Scan", "Limit", "Index Scan")
+        ]
         assert plan.indexes() == {"idx_events_global_position"}
         assert plan.root["Actual Rows"] == PAGE
         assert plan.removed_by_filter() == 0
@@ -455,7 +479,7 @@ async def test_filtered_feed_is_planned_for_its_values_each_time(seeded: Setting
             "WHERE statement ~ 'ORDER BY events.global_position'"
         )
     await database.close(timeout_s=5)
-    whole_feed, _ = feed_statement(FeedFilter(), after=0, up_to=0, limit=0, backward=False)
+    whole_feed, _ = feed_statement(FeedFilter(), start=0, stop=0, limit=0, backward=False)
     texts = [row["statement"] for row in prepared if "pg_prepared_" not in row["statement"]]
     assert texts == [whole_feed], "only this one is served by the same plan whatever its values"
 

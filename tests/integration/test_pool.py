@@ -20,7 +20,7 @@ from app.settings import Settings
 from app.store.connection import Database
 from app.store.event_reader import EventReader
 from app.store.event_store import EventStore
-from app.store.schema import schema_revision
+from app.store.schema import schema_state
 from tests.conftest import connect, running_service
 from tests.integration.client_sql import Connection
 from tests.integration.support import (
@@ -102,9 +102,11 @@ async def test_fifty_requests_at_once_share_the_connections_of_the_pool(
                         asyncio.create_task(client.get("/v1/aggregates/Order/o/snapshot"))
                         for _ in range(50)
                     ]
-                    await until(lambda: _all_wait(observer, limit))
+                    # The last one is kept for what tells whether the service is ready.
+                    await until(lambda: _all_wait(observer, limit - 1))
                     for _ in range(20):
-                        assert len(await observer.pids()) == limit
+                        assert (await client.get("/health/ready")).status_code == 200
+                        assert len(await observer.pids()) in (limit - 1, limit)
                 answers = await asyncio.gather(*requests)
                 assert {answer.status_code for answer in answers} == {404}
                 assert len(await observer.pids()) <= limit
@@ -166,7 +168,7 @@ def test_more_workers_than_connections_are_refused() -> None:
 async def test_no_connection_is_made_before_it_is_needed(settings: Settings) -> None:
     async with observed_by(settings) as observer, open_database(settings) as database:
         assert await observer.pids() == []
-        await schema_revision(database)
+        await schema_state(database)
         assert len(await observer.pids()) == 1
 
 
@@ -175,12 +177,12 @@ async def test_idle_connections_are_closed(settings: Settings) -> None:
         observed_by(settings) as observer,
         open_database(settings, database_pool_idle_timeout_s=1) as database,
     ):
-        await asyncio.gather(*(schema_revision(database) for _ in range(20)))
+        await asyncio.gather(*(schema_state(database) for _ in range(20)))
         assert 1 <= len(await observer.pids()) <= 10
         begin = time.monotonic()
         await until(lambda: observer.has(0))
         assert time.monotonic() - begin < 10
-        assert await schema_revision(database) is not None
+        assert (await schema_state(database)).revision
 
 
 # --- how long
@@ -193,9 +195,9 @@ async def test_waiting_for_a_free_connection_ends(settings: Settings) -> None:
         async with database.connection(), database.connection():
             begin = time.monotonic()
             with pytest.raises(DatabaseBusy, match="every connection to the database is in use"):
-                await schema_revision(database)
+                await schema_state(database)
             assert 0.25 < time.monotonic() - begin < 5
-        assert await schema_revision(database) is not None
+        assert (await schema_state(database)).revision
 
 
 @pytest.fixture
@@ -215,7 +217,7 @@ async def test_address_that_never_answers(settings: Settings, black_hole: int) -
         begin = time.monotonic()
         # More than the pool holds: those that wait for a connection end as well.
         ended = await asyncio.gather(
-            *(schema_revision(database) for _ in range(12)), return_exceptions=True
+            *(schema_state(database) for _ in range(12)), return_exceptions=True
         )
         assert 0.25 < time.monotonic() - begin < 5
         assert {type(error) for error in ended} == {DatabaseUnreachable}
@@ -226,31 +228,31 @@ async def test_refused_connection(settings: Settings) -> None:
         port = listener.getsockname()[1]
     async with open_database(settings, database_host="127.0.0.1", database_port=port) as database:
         with pytest.raises(DatabaseUnreachable):
-            await schema_revision(database)
+            await schema_state(database)
 
 
 async def test_missing_socket_directory(settings: Settings, tmp_path: Path) -> None:
     async with open_database(settings, database_host=str(tmp_path)) as database:
         with pytest.raises(DatabaseUnreachable):
-            await schema_revision(database)
+            await schema_state(database)
 
 
 async def test_host_name_that_does_not_exist(settings: Settings) -> None:
     async with open_database(settings, database_host="nowhere.invalid") as database:
         with pytest.raises(DatabaseUnreachable):
-            await schema_revision(database)
+            await schema_state(database)
 
 
 async def test_unknown_database(settings: Settings) -> None:
     async with open_database(settings, database_name="nowhere") as database:
-        with pytest.raises(DatabaseUnreachable, match="nowhere"):
-            await schema_revision(database)
+        with pytest.raises(DatabaseUnreachable, match="the database does not exist"):
+            await schema_state(database)
 
 
 async def test_unknown_user(settings: Settings) -> None:
     async with open_database(settings, database_user="nobody") as database:
         with pytest.raises(DatabaseUnreachable):
-            await schema_revision(database)
+            await schema_state(database)
 
 
 async def test_wrong_password(own_server: OwnServer) -> None:
@@ -272,12 +274,12 @@ async def test_wrong_password(own_server: OwnServer) -> None:
             own_server.settings, **as_careful, database_password=password
         ) as database:
             with pytest.raises(DatabaseUnreachable) as caught:
-                await schema_revision(database)
+                await schema_state(database)
             assert "wrong" not in str(caught.value)
     async with open_database(
         own_server.settings, **as_careful, database_password=SecretStr("right")
     ) as database:
-        assert await schema_revision(database) is not None
+        assert (await schema_state(database)).revision
 
 
 async def test_database_without_connections_left(settings: Settings, sql: Connection) -> None:
@@ -286,9 +288,9 @@ async def test_database_without_connections_left(settings: Settings, sql: Connec
     await superuser.close()
     async with open_database(settings) as database:
         with pytest.raises((DatabaseUnreachable, DatabaseBusy)):
-            await schema_revision(database)
+            await schema_state(database)
         await sql.close()
-        assert await schema_revision(database) is not None
+        assert (await schema_state(database)).revision
 
 
 # --- what remains in a connection
@@ -311,12 +313,12 @@ async def test_connections_that_broke_while_idle_do_not_fail_the_next_requests(
 
 async def test_pool_outlives_a_restart_of_the_server(own_server: OwnServer) -> None:
     async with open_database(own_server.settings) as database:
-        assert await schema_revision(database) is not None
+        assert (await schema_state(database)).revision
         await asyncio.to_thread(own_server.stop)
         with pytest.raises(DatabaseUnreachable):
-            await schema_revision(database)
+            await schema_state(database)
         await asyncio.to_thread(own_server.start)
-        assert await schema_revision(database) is not None
+        assert (await schema_state(database)).revision
 
 
 async def test_release_of_a_connection_asks_the_server_nothing(settings: Settings) -> None:

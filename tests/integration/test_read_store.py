@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 
 from app.events import RecordedEvent
-from app.store.event_reader import EventReader, FeedPage
+from app.store.event_reader import EventReader
 from app.store.event_store import EventStore
+from app.store.feed_scan import FeedPage
 from app.store.feed_statement import FeedFilter
 from app.store.position_store import PositionStore
 from app.store.snapshot_store import SnapshotStore

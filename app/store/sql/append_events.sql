@@ -1,16 +1,18 @@
 -- Purpose: append events to one aggregate if it is at the expected version; atomic by itself.
 -- Parameters: $1 aggregate_type, $2 aggregate_id, $3 expected version or null, $4 whether the
 --   aggregate must exist; then arrays in the order of the events: $5 event_id, $6 event_type,
---   $7 event_data, $8 metadata, $9 occurred_at, $10 correlation_id, $11 causation_id.
+--   $7 event_data, $8 metadata, $9 occurred_at, $10 correlation_id, $11 causation_id; $12 the
+--   lock_timeout of this transaction.
 -- Rows: version, global_position of each event, by version; snapshot_version or null in each.
 -- Zero rows: the expectation is not met, nothing is stored.
 -- Errors: unique_violation of events_pkey (an id is taken) or of idx_events_aggregate (another
---   transaction took the version after this statement's snapshot).
+--   transaction took the version after this statement's snapshot); lock_not_available.
 -- Index: idx_events_aggregate, backwards for max(version); snapshots_pkey.
 WITH head AS MATERIALIZED (
-  SELECT coalesce(max(version), 0) AS version
-  FROM events
-  WHERE aggregate_type = $1 AND aggregate_id = $2
+  SELECT coalesce((SELECT max(version) FROM events
+                   WHERE aggregate_type = $1 AND aggregate_id = $2), 0) AS version,
+         -- Before the first row is inserted, and without a round trip of its own.
+         set_config('lock_timeout', $12, true) AS lock_timeout
 ), inserted AS (
   INSERT INTO events (
     event_id, aggregate_type, aggregate_id, version, event_type, event_data, metadata,

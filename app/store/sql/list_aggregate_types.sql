@@ -1,7 +1,7 @@
 -- Purpose: the aggregate types that have events, without reading them all: from each type to the
 --   next one in the index.
 -- Parameters: none.
--- Rows: aggregate_type, in the order of the index.
+-- Rows: aggregate_type, rising.
 -- Zero rows: the store is empty.
 -- Index: idx_events_aggregate, one probe a type.
 WITH RECURSIVE types AS (
@@ -14,3 +14,4 @@ WITH RECURSIVE types AS (
   WHERE types.aggregate_type IS NOT NULL
 )
 SELECT aggregate_type FROM types WHERE aggregate_type IS NOT NULL
+ORDER BY aggregate_type

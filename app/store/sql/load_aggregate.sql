@@ -1,10 +1,11 @@
 -- Purpose: an aggregate's newest usable snapshot and the first events after it, in one snapshot.
 -- Parameters: $1 aggregate_type, $2 aggregate_id, $3 whether a snapshot may be used, $4 highest
 --   version or null, $5 time or null: not beyond the last event before the first that occurred
---   later, $6 limit of events.
+--   later, $6 how many versions behind the snapshot at most.
 -- Rows: first one with event version 0 that holds aggregate_version (null: no events),
 --   loaded_version (the highest that $4 and $5 allow), snapshot_version, snapshot_state,
---   snapshot_created_at (all null: none usable); then the events in order.
+--   snapshot_created_at (all null: none usable); then the events in
+--   order (event_data null: a large one, see large_json.sql).
 -- Zero rows: never.
 -- Index: idx_events_aggregate; snapshots_pkey.
 WITH head AS MATERIALIZED (
@@ -31,17 +32,15 @@ SELECT NULL::text AS event_id, NULL::text AS aggregate_type, NULL::text AS aggre
          AS snapshot_created_at
 FROM head LEFT JOIN usable ON true
 UNION ALL
-(
-SELECT event_id::text, aggregate_type, aggregate_id, version, event_type, event_data::text,
-       metadata::text,
-       to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS occurred_at,
-       correlation_id::text, causation_id::text, global_position,
-       NULL, NULL, NULL, NULL, NULL
-FROM events
-WHERE aggregate_type = $1 AND aggregate_id = $2
-  AND version > coalesce((SELECT version FROM usable), 0)
-  AND version <= (SELECT loaded_version FROM head)
-ORDER BY events.version
-LIMIT $6
-)
+SELECT <<event_if_small>>, NULL, NULL, NULL, NULL, NULL
+FROM (
+  SELECT <<small_event_as_text>>
+  FROM events
+  WHERE aggregate_type = $1 AND aggregate_id = $2
+    AND version > coalesce((SELECT version FROM usable), 0)
+    AND version <= least((SELECT loaded_version FROM head)::bigint,
+                         coalesce((SELECT version FROM usable), 0) + $6::bigint)
+  -- Keeps the text of an event from being made twice.
+  OFFSET 0
+) AS event
 ORDER BY version

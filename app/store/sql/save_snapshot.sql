@@ -1,13 +1,15 @@
 -- Purpose: store an aggregate's snapshot, unless it is beyond the aggregate or older than the
 --   stored one; the same version replaces.
--- Parameters: $1 aggregate_type, $2 aggregate_id, $3 version, $4 state, $5 created_at.
+-- Parameters: $1 aggregate_type, $2 aggregate_id, $3 version, $4 state, $5 created_at, $6 the
+--   lock_timeout of this transaction.
 -- Rows: exactly one: aggregate_version (0: no events), stored_version (null: no snapshot before),
 --   is_saved, is_new.
 -- Zero rows: never.
 -- Index: idx_events_aggregate, backwards; snapshots_pkey.
 WITH head AS MATERIALIZED (
-  SELECT coalesce(max(version), 0) AS version FROM events
-  WHERE aggregate_type = $1 AND aggregate_id = $2
+  SELECT coalesce((SELECT max(version) FROM events
+                   WHERE aggregate_type = $1 AND aggregate_id = $2), 0) AS version,
+         set_config('lock_timeout', $6, true) AS lock_timeout
 ), saved AS (
   INSERT INTO snapshots AS stored (aggregate_type, aggregate_id, version, state, created_at)
   SELECT $1, $2, $3::int, $4::jsonb, $5 FROM head WHERE head.version >= $3

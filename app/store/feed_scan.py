@@ -1,0 +1,82 @@
+"""Scans the feed for a page: the safe position first, then the events up to it."""
+
+import time
+from dataclasses import dataclass
+
+from app.events import RecordedEvent
+from app.store.connection import Connection
+from app.store.feed_statement import FeedFilter, feed_statement
+from app.store.rows import LARGE_JSON_BYTES, complete_page
+from app.store.statements import statement
+
+# Positions that one statement with a filter looks at. A filter that lets nothing through would
+# otherwise read all that is left of the feed in one statement, and never get beyond its timeout.
+WINDOW = 100_000
+SCAN_FOR_S = 1.0
+# A window that took no longer is followed by one of twice its size: an index serves the filter.
+QUICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPage:
+    """Events of the feed, and the safe position up to which it was read at most.
+
+    ``reached`` is the last position that the page covers, in its direction: all events that the
+    filter lets through up to there are in it. The page may be shorter than asked for, also empty,
+    with more behind it.
+    """
+
+    safe_position: int
+    events: list[RecordedEvent]
+    reached: int
+
+
+async def scan_feed(
+    connection: Connection, feed_filter: FeedFilter, *, after: int, limit: int, backward: bool
+) -> FeedPage:
+    """At most ``limit`` events behind the position ``after`` (exclusive), by position.
+
+    The safe position first, then, in a later statement and so in a later database snapshot,
+    the rows up to it: in one snapshot the reader would miss a transaction that commits between
+    its snapshot and its look at the marks.
+
+    With a filter, window by window, for about a second if nothing is found.
+    """
+    safe_position: int = await connection.fetchval(statement("safe_position"))
+    if backward:
+        # Positions begin at 1.
+        reached, end = min(after, safe_position + 1), 1
+    else:
+        reached, end = after, safe_position
+    events: list[RecordedEvent] = []
+    budget = LARGE_JSON_BYTES
+    window = WINDOW
+    deadline = time.monotonic() + SCAN_FOR_S
+    while reached > end if backward else reached < end:
+        started_at = time.monotonic()
+        stop = end
+        if not feed_filter.is_empty:
+            stop = max(end, reached - window) if backward else min(end, reached + window)
+        sql, parameters = feed_statement(
+            feed_filter, start=reached, stop=stop, limit=limit - len(events), backward=backward
+        )
+        if feed_filter.is_empty:
+            rows = await connection.fetch(sql, *parameters)
+        else:
+            # Unnamed, so planned for these very values. After five runs of a named one, PostgreSQL
+            # takes a plan for any values, which walks the whole feed for a rare event type: 24 ms
+            # instead of 0.4 in 200,000 events, and more with each event.
+            planned = await connection.prepare(sql, name="")
+            rows = await planned.fetch(*parameters)
+        page = await complete_page(connection, rows, budget=budget)
+        events += page.events
+        if page.ends_early or len(events) == limit:
+            return FeedPage(safe_position, events, events[-1].global_position)
+        reached = stop
+        budget -= page.large_json_bytes
+        now = time.monotonic()
+        if now > deadline or budget <= 0:
+            break
+        if now - started_at < QUICK_S:
+            window *= 2
+    return FeedPage(safe_position, events, reached)
