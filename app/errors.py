@@ -15,10 +15,14 @@ EventStoreError
 │   ├── VersionConflict
 │   ├── EventIdConflict
 │   ├── SnapshotConflict
-│   └── PositionConflict
+│   ├── PositionConflict
+│   └── StoreChanged             positions of another store: restored, rebuilt
+├── PositionNotReached           a projection has not come so far in the time that was given
 └── Unavailable                  worth repeating later
     ├── DatabaseUnreachable      nothing was stored
     ├── DatabaseBusy             nothing was stored
+    ├── ServiceBusy              nothing was stored
+    ├── TooManySubscribers       as many live streams are open as may be
     └── OutcomeUnknown           stored or not: repeating with the same event ids is safe
 """
 
@@ -180,6 +184,37 @@ class PositionConflict(Conflict):
         self.last_processed_position = last_processed_position
 
 
+class StoreChanged(Conflict):
+    """The positions that a consumer has are those of another store.
+
+    ``store_id`` is this one's. ``expected_store_id``: the one that the consumer knows, or None
+    where its position alone tells: this store has not handed out that many.
+    """
+
+    def __init__(self, store_id: str, expected_store_id: str | None, reason: str) -> None:
+        super().__init__(reason)
+        self.store_id = store_id
+        self.expected_store_id = expected_store_id
+
+
+class PositionNotReached(EventStoreError):
+    """The projection has not come to the position ``wait_for`` in the time that was given to it.
+
+    ``last_processed_position`` None: none is stored.
+    """
+
+    def __init__(
+        self, projection_name: str, wait_for: int, last_processed_position: int | None
+    ) -> None:
+        stored = "none" if last_processed_position is None else str(last_processed_position)
+        super().__init__(
+            f"projection {projection_name!r} has not come to position {wait_for}: "
+            f"{stored} is stored"
+        )
+        self.wait_for = wait_for
+        self.last_processed_position = last_processed_position
+
+
 class Unavailable(EventStoreError):
     """The store cannot answer now; the same request may succeed later."""
 
@@ -190,6 +225,18 @@ class DatabaseUnreachable(Unavailable):
 
 class DatabaseBusy(Unavailable):
     """No connection was free, or a lock was not to be had, in time; nothing was stored."""
+
+
+class ServiceBusy(Unavailable):
+    """The service has too many requests at hand; nothing was stored."""
+
+
+class TooManySubscribers(Unavailable):
+    """As many follow the feed live as this process serves."""
+
+    def __init__(self, max_subscribers: int) -> None:
+        super().__init__(f"{max_subscribers} subscribers follow the feed already")
+        self.max_subscribers = max_subscribers
 
 
 class OutcomeUnknown(Unavailable):

@@ -3,18 +3,21 @@
 from importlib.metadata import version
 
 from fastapi_offline import FastAPIOffline
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from app.api import (
     aggregate_events,
     aggregates,
     feed,
+    feed_status,
     health,
     problem_pages,
     projections,
     snapshots,
     transactions,
 )
+from app.api.bodies_in_flight import BodiesInFlight
 from app.api.openapi import install_openapi
 from app.api.path_segments import RawPath
 from app.api.problems import add_problem_handlers
@@ -42,6 +45,7 @@ ROUTERS = (
     snapshots.router,
     aggregates.router,
     transactions.router,
+    feed_status.router,
     feed.router,
     projections.router,
 )
@@ -49,6 +53,7 @@ ROUTERS = (
 
 def create_app(settings: Settings | None = None) -> ASGIApp:
     """The ASGI application, configured by ``settings`` or else by the environment."""
+    settings = settings or Settings()
     app = FastAPIOffline(
         title="Event store",
         version=version("eventstore"),
@@ -57,11 +62,20 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         openapi_tags=TAGS,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=lifespan(settings or Settings()),
+        lifespan=lifespan(settings),
     )
     add_problem_handlers(app)
     for router in ROUTERS:
         app.include_router(router)
     install_openapi(app)
     app.add_middleware(RawPath)
+    app.add_middleware(BodiesInFlight)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["ETag", "Retry-After", "Store-Id"],
+        )
     return app

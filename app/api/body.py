@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from app.api.bodies_in_flight import hold_body_bytes
 from app.commands.locate_unstorable import locate_in_json
 from app.errors import InvalidInput
 
@@ -36,6 +37,7 @@ async def read_body(request: Request, max_body_bytes: int) -> bytes:
     Raises:
         BodyTooLargeError: As soon as that is known: from its declared length, before any of it is
             read, or from what has arrived.
+        ServiceBusy: It and the other bodies in flight take too much memory.
         MalformedBodyError: The client has gone; nobody is there to read the answer.
     """
     declared = request.headers.get("content-length", "")
@@ -44,9 +46,10 @@ async def read_body(request: Request, max_body_bytes: int) -> bytes:
     body = bytearray()
     try:
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > max_body_bytes:
+            if len(body) + len(chunk) > max_body_bytes:
                 raise BodyTooLargeError(max_body_bytes)
+            hold_body_bytes(request.scope, len(chunk), max_body_bytes)
+            body += chunk
     except ClientDisconnect as error:
         raise MalformedBodyError("the client went away before the end of the body") from error
     return bytes(body)
@@ -61,8 +64,11 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:
             deeply; names the place.
     """
     try:
-        # The decoder leaves bytes within event_data alone: whether they are UTF-8 is seen here.
-        return decoder.decode(body.decode("utf-8"))
+        # The decoder leaves bytes within event_data alone: whether they are UTF-8 is seen here. It
+        # is not given the text, which takes up to four times the memory and would be kept as long
+        # as any raw part of it.
+        body.decode("utf-8")
+        return decoder.decode(body)
     except UnicodeDecodeError as error:
         raise MalformedBodyError(f"the body is not UTF-8: {error.reason}") from error
     except msgspec.ValidationError as error:

@@ -16,6 +16,7 @@ from app import errors
 from app.api import schemas
 from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
 from app.api.body import BodyTooLargeError, MalformedBodyError
+from app.api.event_stream import EVENT_STREAM_MEDIA_TYPE
 from app.api.examples import EVENT_ID
 from app.api.preconditions import BadPreconditionError
 from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, details_of
@@ -77,6 +78,7 @@ def answer(
     *,
     example: object = None,
     ndjson: bool = False,
+    event_stream: bool = False,
     etag: Schema | None = None,
 ) -> Schema:
     """Describes an answer; with ``ndjson`` it is also available as one event a line."""
@@ -89,6 +91,13 @@ def answer(
     if ndjson:
         described["content"][NDJSON_MEDIA_TYPE] = {
             "schema": {"type": "string", "description": "One RecordedEvent a line."}
+        }
+    if event_stream:
+        described["content"][EVENT_STREAM_MEDIA_TYPE] = {
+            "schema": {
+                "type": "string",
+                "description": "Server-sent events: `data` is a RecordedEvent.",
+            }
         }
     if etag is not None:
         described["headers"] = {"ETag": etag}
@@ -119,7 +128,7 @@ def _unavailable(*examples: errors.Unavailable) -> Schema:
         "schema": {"type": "integer", "format": "int32", "examples": [RETRY_AFTER_S]},
     }
     return {
-        **problem("The database cannot do it now.", *examples, body=schemas.UnavailableProblem),
+        **problem("It cannot be done now.", *examples, body=schemas.UnavailableProblem),
         "headers": {"Retry-After": retry_after},
     }
 
@@ -127,7 +136,13 @@ def _unavailable(*examples: errors.Unavailable) -> Schema:
 _UNREACHABLE = errors.DatabaseUnreachable("no connection to the database could be made")
 _BUSY = errors.DatabaseBusy("no connection was free in time")
 UNAVAILABLE = _unavailable(_UNREACHABLE, _BUSY)
-UNAVAILABLE_OR_UNKNOWN = _unavailable(_UNREACHABLE, _BUSY, errors.OutcomeUnknown([UUID(EVENT_ID)]))
+UNAVAILABLE_OR_FULL = _unavailable(_UNREACHABLE, _BUSY, errors.TooManySubscribers(1_000))
+UNAVAILABLE_OR_UNKNOWN = _unavailable(
+    _UNREACHABLE,
+    _BUSY,
+    errors.ServiceBusy("too many request bodies are at hand; nothing was stored"),
+    errors.OutcomeUnknown([UUID(EVENT_ID)]),
+)
 INVALID = problem(
     "A parameter is refused; `errors` tells which.",
     errors.InvalidInput("query.limit", "Input should be less than or equal to 10000"),

@@ -49,6 +49,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.EventIdConflict: Kind(409, "event-id-conflict", "The event ids are taken"),
     errors.SnapshotConflict: Kind(409, "snapshot-conflict", "A newer snapshot is stored"),
     errors.PositionConflict: Kind(409, "position-conflict", "The stored position forbids this one"),
+    errors.StoreChanged: Kind(409, "store-changed", "The positions are those of another store"),
     PreconditionFailed: Kind(412, "version-conflict", "Optimistic concurrency check failed"),
     BodyTooLargeError: Kind(413, "body-too-large", "The body is too large"),
     errors.InvalidInput: Kind(422, "invalid-input", "The request cannot be stored or answered"),
@@ -61,7 +62,12 @@ KINDS: dict[type[Exception], Kind] = {
     ),
     errors.DatabaseUnreachable: Kind(503, "database-unreachable", "The database is out of reach"),
     errors.DatabaseBusy: Kind(503, "database-busy", "The database is busy"),
+    errors.ServiceBusy: Kind(503, "service-busy", "The service is busy"),
+    errors.TooManySubscribers: Kind(503, "too-many-subscribers", "Too many subscribers"),
     errors.OutcomeUnknown: Kind(503, "outcome-unknown", "Whether it was stored is not known"),
+    errors.PositionNotReached: Kind(
+        504, "position-not-reached", "The projection has not come so far in time"
+    ),
 }
 # What the framework refuses by itself, by status code.
 FRAMEWORK_KINDS = {

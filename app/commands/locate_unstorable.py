@@ -1,10 +1,16 @@
-"""Finds the place of a value that PostgreSQL's jsonb cannot hold."""
+"""Finds the place of a value that PostgreSQL's jsonb cannot hold.
 
-import json
-from collections.abc import Iterator, Sequence
-from decimal import Decimal, InvalidOperation
-from typing import Any
+A client decides how large and of what shape the text is that is searched here, and everybody waits
+meanwhile. So the text is never made into objects: regular expressions pass over it, possessive
+throughout, which neither go back nor remember (docs/decisions/0006-bounds-of-json.md).
+"""
 
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from app.commands.json_path import json_path
 from app.errors import UnstorableValue
 from app.events import NewEvent
 
@@ -12,17 +18,36 @@ from app.events import NewEvent
 MAX_DIGITS_BEFORE_POINT = 131_072
 MAX_DIGITS_AFTER_POINT = 16_383
 
+# Of the numbers that might not fit by their length or exponent, and do. No text that has come as
+# far as the database has as many; in one that is refused before, the search ends there.
+MAX_SUSPECTED_NUMBERS = 200_000
 
-class _Number(str):
-    """A JSON number as it is written, so that parsing it loses nothing."""
+_NUL = rb"\u0000"
+# Every group that repeats is atomic, too: Python before 3.11.5 takes for matched what a repetition
+# that failed has passed (https://github.com/python/cpython/issues/106052).
+_STORABLE_CHARACTERS = rb"""
+    [^"\\]*+
+    (?> \\(?: [^u] | u(?!0000|[dD][89a-fA-F]) | u[dD][89abAB]..\\u[dD][c-fC-F] ) [^"\\]*+ )*+
+"""
+_STORABLE_PART_OF_STRING = re.compile(b'"' + _STORABLE_CHARACTERS, re.VERBOSE)
+# All before the first string that cannot be stored, or before a number that is to be looked at, and
+# that number: 300 digits with an exponent below 16,000 fit, wherever the point is.
+_UP_TO_SUSPECT = re.compile(
+    rb"""
+    (?> [^"0-9]*+
+        (?: "%b"
+          | [0-9.]{1,300}+ (?![0-9.])
+            (?> [eE] [+-]?+ 0*+ (?: 1[0-5][0-9]{3} | [0-9]{0,4}+ ) (?![0-9]) )?+ (?![eE])
+        )
+    )*+
+    [^"0-9]*+
+    (?: ([0-9]++) (?: \.([0-9]++) )?+ (?: [eE]([+-]?+)0*+([0-9]*+) )?+ )?+
+    """
+    % _STORABLE_CHARACTERS,
+    re.VERBOSE,
+)
 
-    __slots__ = ()
-
-
-class _Members(list[tuple[str, Any]]):
-    """The members of a JSON object, also those whose key occurs again: the database reads all."""
-
-    __slots__ = ()
+_any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
 def locate_unstorable(
@@ -47,48 +72,50 @@ def locate_in_json(text: bytes | str, place: str) -> UnstorableValue | None:
     Raises:
         ValueError: The text is no JSON.
     """
+    raw = text.encode() if isinstance(text, str) else text
     try:
-        value = json.loads(text, parse_int=_Number, parse_float=_Number, object_pairs_hook=_Members)
+        # The decoder refuses half of a surrogate pair, which JSON's grammar allows: here it sees
+        # other characters in their place.
+        _any_json.decode(raw.replace(rb"\ud", rb"\u0").replace(rb"\uD", rb"\u0"))
+    except msgspec.DecodeError as error:
+        raise ValueError(f"Expecting well-formed JSON: {error}") from error
     except RecursionError:
         return UnstorableValue(place, "is nested too deeply")
-    return next(_unstorable_values(value, place), None)
+    found = _first_unstorable(raw)
+    if found is None:
+        return None
+    offset, reason = found
+    return UnstorableValue(json_path(raw, offset, place), reason)
 
 
-def _unstorable_values(value: Any, place: str) -> Iterator[UnstorableValue]:
-    # An explicit stack: the value may be nested as deeply as Python's own limit allows.
-    stack = [(value, place)]
-    while stack:
-        value, place = stack.pop()
-        if isinstance(value, _Number):
-            if not _fits_numeric(value):
-                yield UnstorableValue(place, "has more digits than a number can have")
-        elif isinstance(value, str):
-            yield from _unstorable_text(value, place)
-        elif isinstance(value, _Members):
-            for key, _ in value:
-                yield from _unstorable_text(key, f"{place}.<key>")
-            stack.extend((item, f"{place}.{key}") for key, item in reversed(value))
-        elif isinstance(value, list):
-            stack.extend(
-                (item, f"{place}[{index}]") for index, item in reversed(list(enumerate(value)))
-            )
+def _first_unstorable(raw: bytes) -> tuple[int, str] | None:
+    """Where the first string or number starts that cannot be stored, and why it cannot."""
+    offset = 0
+    for _ in range(MAX_SUSPECTED_NUMBERS):
+        suspect = _UP_TO_SUSPECT.match(raw, offset)
+        assert suspect
+        offset = suspect.end()
+        if suspect[1]:
+            if not _fits_numeric(*suspect.groups(b"")):
+                return suspect.start(1), "has more digits than a number can have"
+        elif part := _STORABLE_PART_OF_STRING.match(raw, offset):
+            if raw.startswith(_NUL, part.end()):
+                return offset, "contains the character NUL (\\u0000)"
+            return offset, "contains half of a surrogate pair"
+        else:
+            return None
+    return None
 
 
-def _unstorable_text(text: str, place: str) -> Iterator[UnstorableValue]:
-    if "\x00" in text:
-        yield UnstorableValue(place, "contains the character NUL (\\u0000)")
-    elif any("\ud800" <= character <= "\udfff" for character in text):
-        yield UnstorableValue(place, "contains half of a surrogate pair")
-
-
-def _fits_numeric(number: str) -> bool:
-    try:
-        decimal = Decimal(number)
-    except InvalidOperation:
-        return False
-    exponent = decimal.as_tuple().exponent
+def _fits_numeric(whole: bytes, fraction: bytes, sign: bytes, exponent_digits: bytes) -> bool:
+    # The length alone tells a huge one, which int() would take long to read.
+    exponent = int(exponent_digits or b"0") if len(exponent_digits) < 10 else 10**9
+    if sign == b"-":
+        exponent = -exponent
+    significant = (whole + fraction).lstrip(b"0")
+    digits_before_point = len(significant) - len(fraction) + exponent if significant else 0
+    digits_after_point = len(fraction) - exponent
     return (
-        isinstance(exponent, int)
-        and decimal.adjusted() < MAX_DIGITS_BEFORE_POINT
-        and -exponent <= MAX_DIGITS_AFTER_POINT
+        digits_before_point <= MAX_DIGITS_BEFORE_POINT
+        and digits_after_point <= MAX_DIGITS_AFTER_POINT
     )

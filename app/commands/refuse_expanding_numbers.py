@@ -12,7 +12,11 @@ from app.errors import UnstorableValue
 MAX_EXPANDED_DIGITS = 1_000_000
 
 _EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]{2}")
-_STRING_OR_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|[0-9][eE][+-]?([0-9]+)', re.DOTALL)
+# Possessive: a string of any length is passed without a memory of the ways back. Each match has a
+# cost of its own, so one takes as many strings as come without a digit between them.
+_STRINGS_OR_EXPONENT = re.compile(
+    rb'(?>"[^"\\]*+(?>\\.[^"\\]*+)*+"[^"0-9]*+)++|[0-9][eE][+-]?([0-9]+)', re.DOTALL
+)
 
 
 def refuse_expanding_numbers(raw: bytes, place: str) -> None:
@@ -24,13 +28,14 @@ def refuse_expanding_numbers(raw: bytes, place: str) -> None:
     if not _EXPONENT.search(raw):
         return
     digits = 0
-    for match in _STRING_OR_NUMBER.finditer(raw):
+    for match in _STRINGS_OR_EXPONENT.finditer(raw):
         exponent = match[1]
         if exponent:
             significant = exponent.lstrip(b"0")
             # The length alone tells a huge one, which int() would take long to read.
             digits += int(significant or b"0") if len(significant) < 10 else 10**9
-    if digits > MAX_EXPANDED_DIGITS:
-        raise UnstorableValue(
-            place, f"has numbers that take more than {MAX_EXPANDED_DIGITS:,} digits to write out"
-        )
+        if digits > MAX_EXPANDED_DIGITS:
+            raise UnstorableValue(
+                place,
+                f"has numbers that take more than {MAX_EXPANDED_DIGITS:,} digits to write out",
+            )

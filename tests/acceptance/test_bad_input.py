@@ -1,10 +1,12 @@
 """What cannot be meant, kept or answered: a 4xx that tells the place, and a store as it was."""
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import httpx
@@ -660,3 +662,127 @@ async def test_an_unknown_parameter_of_the_query_is_ignored(api: httpx.AsyncClie
     answer = await api.get("/v1/events?limit=1&no_such_parameter=%00&&=&;")
     assert answer.status_code == 200
     assert len(answer.json()["events"]) == 1
+
+
+# --- too much at once
+
+
+@pytest.mark.parametrize("item", [b"1,", b'"a",', b"[" * 450 + b"]" * 450 + b","])
+async def test_a_large_body_that_is_no_json_or_has_half_a_pair_is_refused_like_a_small_one(
+    api: httpx.AsyncClient, item: bytes
+) -> None:
+    many = item * (15 * 1024 * 1024 // len(item))
+    event = b'{"events": [{"event_type": "Paid", "event_data": {"a": [%b"\\ud800"]}}%b}'
+    malformed = await api.post(ORDER.events_path, content=event % (many, b","))
+    problem(malformed, 400, "malformed-body")
+    answer = await api.post(ORDER.events_path, content=event % (many, b"]"))
+    [place] = refused_places(answer, "unstorable-value")
+    # Where the search for the exact place would take too long, it is the body as a whole.
+    assert place == "$" or place.startswith("$.events[0].event_data.a[")
+
+
+class Upload:
+    """A request whose body comes in parts, over a connection of its own."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def begin(cls, url: str, path: str, length: int, first_part: bytes) -> "Upload":
+        host, port = url.removeprefix("http://").split(":")
+        upload = cls(*await asyncio.open_connection(host, int(port)))
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        await upload.send(head.encode() + first_part)
+        return upload
+
+    async def send(self, part: bytes) -> None:
+        self._writer.write(part)
+        await self._writer.drain()
+
+    async def answer(self) -> tuple[int, httpx.Headers, Any]:
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        status_line, *lines = head.decode().strip().split("\r\n")
+        headers = httpx.Headers(dict(line.split(": ", 1) for line in lines))
+        body = await self._reader.readexactly(int(headers["content-length"]))
+        return int(status_line.split()[1]), headers, json.loads(body)
+
+    async def close(self) -> None:
+        self._writer.close()
+        await self._writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def unfinished_uploads(
+    url: str, count: int, body: bytes
+) -> AsyncIterator[dict[asyncio.Task[Any], Upload]]:
+    """Uploads that lack the last byte, by the tasks that wait for their answers."""
+    uploads = [
+        await Upload.begin(url, f"/v1/aggregates/Order/{number}/events", len(body), body[:-1])
+        for number in range(count)
+    ]
+    waiting = {asyncio.create_task(upload.answer()): upload for upload in uploads}
+    try:
+        yield waiting
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for upload in uploads:
+            await upload.close()
+
+
+async def test_more_bodies_at_once_than_there_is_memory_for_are_refused(settings: Settings) -> None:
+    # As large as a body may be; a ninth of them has no room beside eight.
+    body = json.dumps({"events": [new_event()]}).encode().ljust(100_000)
+    with running_service(settings.model_copy(update={"max_body_bytes": len(body)})) as url:
+        async with (
+            asyncio.timeout(30),
+            client_of(url) as client,
+            unfinished_uploads(url, 9, body) as waiting,
+        ):
+            [refused], _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            status, headers, details = refused.result()
+            assert status == details["status"] == 503
+            assert details["type"].endswith("/service-busy")
+            assert int(headers["retry-after"]) > 0
+            assert headers["content-type"] == PROBLEM_MEDIA_TYPE
+            # Nothing but bodies is bounded, and the others go on as if nothing had happened.
+            assert (await client.get("/v1/events")).status_code == 200
+            accepted = [task for task in waiting if task is not refused]
+            for task in accepted:
+                await waiting[task].send(body[-1:])
+            assert [status for status, _, _ in await asyncio.gather(*accepted)] == [201] * 8
+            again = await client.post(f"/v1/aggregates/Order/{uuid4()}/events", content=body)
+            assert again.status_code == 201
+
+
+async def test_bodies_that_never_come_to_their_end_keep_no_room_once_they_are_given_up(
+    settings: Settings,
+) -> None:
+    body = json.dumps({"events": [new_event()]}).encode().ljust(100_000)
+    with running_service(settings.model_copy(update={"max_body_bytes": len(body)})) as url:
+        async with asyncio.timeout(30), client_of(url) as client:
+            async with unfinished_uploads(url, 9, body) as waiting:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            # The service may learn of the ends of those connections a little later.
+            for _ in range(100):
+                if (await client.post(ORDER.events_path, content=body)).status_code == 201:
+                    break
+                await asyncio.sleep(0.05)
+            async with unfinished_uploads(url, 8, body) as waiting:
+                for upload in waiting.values():
+                    await upload.send(body[-1:])
+                answers = await asyncio.gather(*waiting)
+                assert [status for status, _, _ in answers] == [201] * 8
+
+
+async def test_what_is_only_declared_takes_no_room(settings: Settings) -> None:
+    body = json.dumps({"events": [new_event()]}).encode().ljust(100_000)
+    with running_service(settings.model_copy(update={"max_body_bytes": len(body)})) as url:
+        async with contextlib.AsyncExitStack() as stack, client_of(url) as client:
+            for _ in range(20):
+                silent = await Upload.begin(url, ORDER.events_path, len(body), b"")
+                stack.push_async_callback(silent.close)
+            answer = await client.post(ORDER.events_path, content=body)
+            assert answer.status_code == 201

@@ -4,11 +4,14 @@ import msgspec
 import pytest
 from starlette.requests import Request
 
+from app.api.bodies_in_flight import HOLD_BODY_BYTES
 from app.api.body import BodyTooLargeError, MalformedBodyError, decode_body, read_body
 from app.api.schemas import AppendRequest
 from app.errors import InvalidInput, UnstorableValue
 
 DECODER = msgspec.json.Decoder(AppendRequest)
+UNCOUNTED = {HOLD_BODY_BYTES: lambda count, max_bytes: None}
+"""What the middleware gives to a request; test_bodies_in_flight.py has it count."""
 
 
 def request_of(*chunks: bytes, headers: dict[str, str] | None = None) -> tuple[Request, list[int]]:
@@ -27,6 +30,7 @@ def request_of(*chunks: bytes, headers: dict[str, str] | None = None) -> tuple[R
     scope = {
         "type": "http",
         "method": "POST",
+        **UNCOUNTED,
         "headers": [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
     }
     return Request(scope, receive), read
@@ -63,7 +67,7 @@ async def test_a_client_that_goes_away_is_no_defect() -> None:
     async def receive() -> dict[str, object]:
         return messages.pop(0)
 
-    request = Request({"type": "http", "method": "POST", "headers": []}, receive)
+    request = Request({"type": "http", "method": "POST", "headers": [], **UNCOUNTED}, receive)
     with pytest.raises(MalformedBodyError):
         await read_body(request, 8)
 

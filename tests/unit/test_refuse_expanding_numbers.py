@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.commands.refuse_expanding_numbers import MAX_EXPANDED_DIGITS, refuse_expanding_numbers
 from app.errors import UnstorableValue
+from tests.unit.bounded_memory import run_in_bounded_memory
 
 
 def array(*numbers: str) -> bytes:
@@ -71,3 +72,17 @@ def test_exponents_of_numbers_alone_count(items: list[tuple[str, int]]) -> None:
     else:
         with pytest.raises(UnstorableValue):
             refuse_expanding_numbers(text, "$")
+
+
+@pytest.mark.parametrize("character", ["a", r"\\\\", r"\\u0041", r"a\\n"])
+def test_a_string_of_many_megabytes_beside_an_exponent_takes_no_memory(character: str) -> None:
+    run_in_bounded_memory(
+        f"""
+        from app.commands.refuse_expanding_numbers import refuse_expanding_numbers
+        character = b"{character}"
+        raw = b'[1e10,"' + character * (15 * 2**20 // len(character)) + b'"]'
+        """,
+        """refuse_expanding_numbers(raw, "$")""",
+        max_mib=64,
+        timeout_s=60,
+    )
