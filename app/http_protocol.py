@@ -35,6 +35,13 @@ class ProblemProtocol(HttpToolsProtocol):
         )
         self.transport.close()
 
+    def shutdown(self) -> None:
+        """Let the connection end: the server stops."""
+        super().shutdown()
+        # What has no end of its own would hold the server up until its patience ends.
+        if stop_streams := self.app_state.get("stop_streams"):
+            stop_streams()
+
     def on_headers_complete(self) -> None:
         """Begin to answer a request whose headers are there."""
         super().on_headers_complete()

@@ -33,7 +33,10 @@ def lifespan(settings: Settings) -> Lifespan:
             database = Database(reachable)
             await database.open()
             stack.push_async_callback(database.close, timeout_s=CLOSE_TIMEOUT_S)
-            yield {"services": OpenServices.on(database, reachable, head_revision())}
+            services = OpenServices.on(database, reachable, head_revision())
+            stack.push_async_callback(services.feed_tail.stop)
+            stack.push_async_callback(services.position_watch.stop)
+            yield {"services": services, "stop_streams": services.stop_streams}
 
     return open_services
 

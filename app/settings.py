@@ -1,10 +1,10 @@
 """Configuration, read once from the environment and from ``.env``."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
@@ -61,11 +61,29 @@ class Settings(BaseSettings):
         default=10_000, ge=1, description="More events in one request are refused with 422."
     )
 
+    max_subscribers: int = Field(
+        default=1_000,
+        ge=1,
+        description="More live streams and waiting readers in one worker are refused with 503.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins whose pages may read the service in a browser, separated by commas; "
+        "`*`: any.",
+    )
+
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, description="Processes that serve HTTP.")
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
     log_format: Literal["text", "json"] = "text"
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
 
     @model_validator(mode="after")
     def _every_worker_needs_a_connection(self) -> Self:

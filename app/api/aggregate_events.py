@@ -10,6 +10,13 @@ from starlette.responses import Response
 from app.api import openapi
 from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, json_answer, ndjson_answer, primed
 from app.api.body import decode_body, read_body
+from app.api.event_stream import (
+    EVENT_STREAM_MEDIA_TYPE,
+    EventStreamResponse,
+    aggregate_frames,
+    begun,
+    parse_last_event_id,
+)
 from app.api.examples import (
     AGGREGATE_NOT_FOUND,
     APPEND_ANSWER,
@@ -33,6 +40,7 @@ from app.api.parameters import (
     IfMatchHeader,
     IfNoneMatchHeader,
     IncludeQuery,
+    LastVersionHeader,
     MustNotExistHeader,
 )
 from app.api.path_segments import AGGREGATE_PATH
@@ -45,15 +53,17 @@ from app.api.preconditions import (
     is_current,
 )
 from app.api.schemas import AppendAnswer, AppendConflictProblem, AppendRequest, EventsAnswer
-from app.api.services import Services, now
+from app.api.services import OpenServices, Services, now
 from app.commands.append_events import append_events
 from app.commands.prepare_append import prepare_append, refuse_too_many_events
-from app.errors import VersionConflict
+from app.errors import InvalidInput, VersionConflict
 from app.events import MAX_VERSION, Append, Appended
+from app.queries.follow_aggregate import AggregateFollower
 from app.queries.load_aggregate import loaded_version
 from app.queries.read_events import EventRange, next_range, read_events, stream_events
 from app.store.event_reader import EventReader
 
+AVAILABLE = (JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, EVENT_STREAM_MEDIA_TYPE)
 PATH = AGGREGATE_PATH + "/events"
 MAX_CONFLICTING_EVENTS = 100
 
@@ -172,7 +182,8 @@ async def append_events_endpoint(
     summary="Read events",
     responses=openapi.reading(
         _200=openapi.answer(
-            "A page of the events, or all of them as NDJSON.",
+            "A page of the events; or all of them as NDJSON; or, as server-sent events, all of "
+            "them and then what comes.",
             EventsAnswer,
             example={
                 "aggregate_type": "Order",
@@ -182,6 +193,7 @@ async def append_events_endpoint(
                 "next_from_version": None,
             },
             ndjson=True,
+            event_stream=True,
             etag=openapi.PAGE_TAG,
         ),
         _304=openapi.answer(
@@ -190,9 +202,10 @@ async def append_events_endpoint(
         ),
         _404=openapi.problem("The aggregate has no events.", AGGREGATE_NOT_FOUND),
         _406=openapi.problem(
-            "Neither JSON nor NDJSON is accepted.",
-            HTTPException(406, f"available are {JSON_MEDIA_TYPE}, {NDJSON_MEDIA_TYPE}"),
+            "None of the available representations is accepted.",
+            HTTPException(406, f"available are {', '.join(AVAILABLE)}"),
         ),
+        _503=openapi.UNAVAILABLE_OR_FULL,
     ),
 )
 async def read_events_endpoint(
@@ -222,14 +235,27 @@ async def read_events_endpoint(
     direction: DirectionQuery = Direction.forward,
     accept: AcceptHeader = None,
     if_none_match: IfNoneMatchHeader = None,
+    last_event_id: LastVersionHeader = None,
 ) -> Response:
     """Read an aggregate's events by rising version, or by falling version from the last.
 
     With `Accept: application/x-ndjson` one event a line, without a limit of the page; then there
-    is no `ETag`, and `If-None-Match` finds none.
+    is no `ETag`, and `If-None-Match` finds none. With `Accept: text/event-stream` they come live,
+    from `from_version` or behind `Last-Event-ID` on; the `id` is the version.
     """
-    media_type = negotiate(accept, (JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE))
+    media_type = negotiate(accept, AVAILABLE)
     backward = direction is Direction.backward
+    if last_event_id is not None:
+        from_version = parse_last_event_id(last_event_id, digits=9) + 1
+    if media_type == EVENT_STREAM_MEDIA_TYPE:
+        for name, is_given in (
+            ("direction", backward),
+            ("to_version", to_version is not None),
+            ("limit", limit is not None),
+        ):
+            if is_given:
+                raise InvalidInput(f"query.{name}", "is not of a subscription: it goes on and on")
+        return await _subscription(services, aggregate_type, aggregate_id, from_version or 1)
     wanted = EventRange(
         from_version or (MAX_VERSION if backward else 1),
         to_version or (1 if backward else MAX_VERSION),
@@ -257,3 +283,16 @@ async def read_events_endpoint(
         ),
         headers={"ETag": entity_tag(page.version), **VARY_ACCEPT},
     )
+
+
+async def _subscription(
+    services: OpenServices, aggregate_type: str, aggregate_id: str, from_version: int
+) -> Response:
+    follower = AggregateFollower(
+        services.event_reader,
+        services.feed_tail,
+        aggregate_type,
+        aggregate_id,
+        from_version=from_version,
+    )
+    return EventStreamResponse(await begun(aggregate_frames(services.feed_tail, follower)))

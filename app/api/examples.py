@@ -11,6 +11,7 @@ from app.errors import (
 )
 
 EVENT_ID = "0192f0c1-2a5e-7c3d-8f4b-6a1d2e3f4a5b"
+STORE_ID = "7b1c9a52-4e0d-4c8e-9f3a-2d5e6f708192"
 
 APPEND_REQUEST = {
     "expected_version": 3,
@@ -51,6 +52,24 @@ POSITION = {
     "lag_seconds": 0.8,
 }
 POSITION_SAVED = {"projection_name": "order-totals", "last_processed_position": 918}
+FEED_STATUS = {
+    "store_id": STORE_ID,
+    "last_position": 925,
+    "safe_position": 920,
+    "lag_positions": 5,
+    "oldest_in_flight": {
+        "mark": 920,
+        "pid": 4711,
+        "application_name": "billing",
+        "user_name": "actor_user",
+        "client_address": "10.0.0.7",
+        "state": "idle in transaction",
+        "transaction_started_at": "2026-11-23T10:15:29.000000Z",
+        "state_changed_at": "2026-11-23T10:15:30.000000Z",
+        "age_seconds": 62.4,
+    },
+    "subscribers": 3,
+}
 
 # Errors: the document shows what they are answered with.
 AGGREGATE_NOT_FOUND = AggregateNotFound("Order", "ord-123")

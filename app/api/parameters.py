@@ -131,3 +131,21 @@ IncludeQuery = Annotated[
     list[Literal["conflicting_events"]] | None,
     Query(description="Add the events after the expected version to a version conflict."),
 ]
+LastPositionHeader = Annotated[
+    str | None,
+    Header(
+        alias="Last-Event-ID",
+        description="The last `id` that a subscriber has seen; it goes before the parameter.",
+        json_schema_extra={"pattern": "^[0-9]{1,18}$"},
+        examples=["918"],
+    ),
+]
+LastVersionHeader = Annotated[
+    str | None,
+    Header(
+        alias="Last-Event-ID",
+        description="The last `id` that a subscriber has seen; it goes before the parameter.",
+        json_schema_extra={"pattern": "^[0-9]{1,9}$"},
+        examples=["4"],
+    ),
+]

@@ -1,17 +1,22 @@
 """Projections: how far each has come."""
 
+from typing import Annotated
+
 import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answer import json_answer
 from app.api.body import decode_body, read_body
+from app.api.disconnect import while_connected
 from app.api.examples import (
+    EVENT_ID,
     POSITION,
     POSITION_REQUEST,
     POSITION_SAVED,
     PROJECTION_NOT_FOUND,
+    STORE_ID,
 )
 from app.api.parameters import ProjectionNamePath
 from app.api.path_segments import POSITION_PATH
@@ -19,17 +24,29 @@ from app.api.preconditions import refuse_preconditions
 from app.api.schemas import (
     PositionAnswer,
     PositionConflictProblem,
+    PositionNotReachedProblem,
     PositionRequest,
     PositionSavedAnswer,
     ProjectionsAnswer,
 )
 from app.api.services import Services, now
 from app.commands.save_position import save_position
-from app.errors import PositionBeyondSafePosition, PositionConflict, ProjectionNotFound
+from app.errors import (
+    InvalidInput,
+    PositionBeyondSafePosition,
+    PositionConflict,
+    PositionNotReached,
+    ProjectionNotFound,
+    StoreChanged,
+)
+from app.events import MAX_POSITION
+from app.queries.get_position import get_position, wait_for_position
 from app.store.position_store import StoredPosition
 
 router = APIRouter(tags=["projections"])
 _decoder = msgspec.json.Decoder(PositionRequest)
+DEFAULT_TIMEOUT_S = 10.0
+MAX_TIMEOUT_S = 60.0
 
 
 def _position_answer(stored: StoredPosition, safe_position: int) -> PositionAnswer:
@@ -54,8 +71,10 @@ def _position_answer(stored: StoredPosition, safe_position: int) -> PositionAnsw
             "Stored, as the projection's first.", PositionSavedAnswer, example=POSITION_SAVED
         ),
         _409=openapi.problem(
-            "The stored position is greater, or is not `expected_position`.",
+            "`position-conflict`: the stored position is greater, or is not `expected_position`; "
+            "or `store-changed`: the position is one of another store.",
             PositionConflict("the stored position 920 is greater than 918", 920),
+            StoreChanged(STORE_ID, EVENT_ID, f"this is the store {STORE_ID}, not {EVENT_ID}"),
             body=PositionConflictProblem,
         ),
         _422=openapi.invalid_body(PositionBeyondSafePosition(921, 920)),
@@ -75,11 +94,12 @@ async def save_position_endpoint(
     body = decode_body(await read_body(request, services.settings.max_body_bytes), _decoder)
     is_new = await save_position(
         services.position_store,
-        services.event_reader,
+        services.position_watch,
         projection_name,
         body.last_processed_position,
         expected_position=body.expected_position,
         may_go_back=body.reset,
+        store_id=body.store_id,
         now=now(),
     )
     return json_answer(
@@ -95,19 +115,63 @@ async def save_position_endpoint(
     responses=openapi.reading(
         _200=openapi.answer("The position, and the lag.", PositionAnswer, example=POSITION),
         _404=openapi.problem("No position was saved under this name.", PROJECTION_NOT_FOUND),
+        _504=openapi.problem(
+            "The projection has not come to `wait_for` in time.",
+            PositionNotReached("order-totals", 921, 918),
+            body=PositionNotReachedProblem,
+        ),
     ),
 )
 async def get_position_endpoint(
-    services: Services, projection_name: ProjectionNamePath
+    request: Request,
+    services: Services,
+    projection_name: ProjectionNamePath,
+    wait_for: Annotated[
+        int | None,
+        Query(
+            ge=0,
+            le=MAX_POSITION,
+            description="Answer as soon as the projection has come to this position, like the "
+            "`global_position` of an event that was appended; it may be unknown until then.",
+        ),
+    ] = None,
+    timeout_s: Annotated[
+        float | None,
+        Query(
+            alias="timeout",
+            ge=0,
+            le=MAX_TIMEOUT_S,
+            allow_inf_nan=False,
+            description="Seconds to wait at most, with `wait_for`. Default: 10.",
+        ),
+    ] = None,
 ) -> Response:
-    """Read how far a projection has come, and how far it is behind."""
-    safe_position = await services.event_reader.safe_position()
-    stored = await services.position_store.get_position(
-        projection_name, safe_position=safe_position, now=now()
-    )
-    if stored is None:
-        raise ProjectionNotFound(projection_name)
-    return json_answer(_position_answer(stored, safe_position))
+    """Read how far a projection has come, and how far it is behind.
+
+    With `wait_for`, what the client has written is in what the projection tells it afterwards.
+    """
+    store, reader = services.position_store, services.event_reader
+    if wait_for is None:
+        if timeout_s is not None:
+            raise InvalidInput("query.timeout", "is only for requests with wait_for")
+        found, safe_position = await get_position(store, reader, projection_name, now())
+        if found is None:
+            raise ProjectionNotFound(projection_name)
+        return json_answer(_position_answer(found, safe_position))
+
+    async def answer() -> Response:
+        found, safe_position = await wait_for_position(
+            store,
+            reader,
+            services.position_watch,
+            projection_name,
+            wait_for,
+            timeout_s=DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s,
+            clock=now,
+        )
+        return json_answer(_position_answer(found, safe_position))
+
+    return await while_connected(request, answer())
 
 
 @router.delete(

@@ -1,6 +1,7 @@
 """Bodies of requests and answers; what they have in common with the store is in `app.events`."""
 
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -35,6 +36,15 @@ DateTime = Annotated[
     str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, in UTC.")
 ]
 Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+
+
+StoreId = Annotated[
+    str,
+    Meta(
+        extra_json_schema={"format": "uuid"},
+        description="Whose positions these are: another one after a restore.",
+    ),
+]
 
 
 class AppendRequest(Struct, forbid_unknown_fields=True):
@@ -138,6 +148,59 @@ class FeedAnswer(Struct):
     ]
     safe_position: SafePosition
     up_to_date: Annotated[bool, Meta(description="Whether there was nothing more to read.")]
+    store_id: StoreId
+
+
+class InFlightTransaction(Struct):
+    """A transaction that has inserted events and has not ended.
+
+    Null is what does not apply, and what the service's database user may not see of another user's
+    transaction.
+    """
+
+    mark: Annotated[
+        int,
+        Meta(description="All positions of the transaction are greater than this one."),
+    ]
+    pid: Annotated[
+        int | None,
+        Meta(description="Its backend; null: it is prepared for a two-phase commit, and has none."),
+    ]
+    application_name: str | None
+    user_name: str | None
+    client_address: Annotated[str | None, Meta(description="Null: over a UNIX socket.")]
+    state: Annotated[
+        str | None,
+        Meta(description="Of `pg_stat_activity`, like `idle in transaction`; or `prepared`."),
+    ]
+    transaction_started_at: DateTime | None
+    state_changed_at: Annotated[
+        DateTime | None, Meta(description="Since when it has been in its state.")
+    ]
+    age_seconds: Annotated[
+        float | None, Meta(description="How long ago it began, or was prepared.")
+    ]
+
+
+class FeedStatusAnswer(Struct):
+    """Where the feed is, and what holds it back."""
+
+    store_id: StoreId
+    last_position: Annotated[int, Meta(description="The highest position that was given out.")]
+    safe_position: SafePosition
+    lag_positions: Annotated[
+        int, Meta(description="How many positions the safe position is behind; holes count.")
+    ]
+    oldest_in_flight: Annotated[
+        InFlightTransaction | None,
+        Meta(
+            description="Of the transactions that hold the feed back, the one that began first to "
+            "insert; null: none does, and what is behind are holes."
+        ),
+    ]
+    subscribers: Annotated[
+        int, Meta(description="Live streams and waiting readers of this process.")
+    ]
 
 
 class SnapshotRequest(Struct, forbid_unknown_fields=True):
@@ -176,6 +239,10 @@ class PositionRequest(Struct, forbid_unknown_fields=True):
     reset: Annotated[
         bool, Meta(description="Whether the position may go back. Default: false.")
     ] = False
+    store_id: Annotated[
+        UUID | None,
+        Meta(description="The store whose position it is: 409 if this is another one."),
+    ] = None
 
 
 class PositionSavedAnswer(Struct):
@@ -272,8 +339,35 @@ class SnapshotConflictProblem(Problem, kw_only=True):
 
 
 class PositionConflictProblem(Problem, kw_only=True):
-    """The stored position forbids this one."""
+    """The position is not stored.
 
+    `position-conflict` has `last_processed_position`, `store-changed` the other two.
+    """
+
+    last_processed_position: Annotated[
+        int | UnsetType | None, Meta(description="The stored position; null: none is.")
+    ] = UNSET
+    store_id: StoreId | UnsetType = UNSET
+    expected_store_id: Uuid | UnsetType = UNSET
+
+
+class StoreChangedProblem(Problem, kw_only=True):
+    """The positions that the consumer has are those of another store: begin from 0."""
+
+    store_id: StoreId
+    expected_store_id: Annotated[
+        str | None,
+        Meta(
+            extra_json_schema={"format": "uuid"},
+            description="The store that was expected; null: the position alone has told.",
+        ),
+    ]
+
+
+class PositionNotReachedProblem(Problem, kw_only=True):
+    """The projection has not come to the position in time."""
+
+    wait_for: Annotated[int, Meta(description="The position that was waited for.")]
     last_processed_position: Annotated[
         int | None, Meta(description="The stored position; null: none is.")
     ]
@@ -287,4 +381,5 @@ class UnavailableProblem(Problem, kw_only=True):
     """
 
     outcome: Annotated[str | UnsetType, Meta(extra_json_schema={"enum": ["unknown"]})] = UNSET
+    max_subscribers: int | UnsetType = UNSET
     event_ids: list[Uuid] | UnsetType = UNSET

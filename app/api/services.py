@@ -1,11 +1,14 @@
 """What requests work with: opened once by the lifespan, handed to every endpoint."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
+from app.queries.feed_tail import FeedTail
+from app.queries.position_watch import PositionWatch
 from app.settings import Settings
 from app.store.connection import Database
 from app.store.event_reader import EventReader
@@ -24,26 +27,40 @@ class OpenServices:
     event_reader: EventReader
     snapshot_store: SnapshotStore
     position_store: PositionStore
+    feed_tail: FeedTail
+    position_watch: PositionWatch
     head_revision: str
 
     @classmethod
     def on(cls, database: Database, settings: Settings, head_revision: str) -> "OpenServices":
         """All stores on a pool."""
+        reader = EventReader(database)
+        tail = FeedTail(reader, settings.max_subscribers)
+        position_store = PositionStore(database)
         return cls(
             settings,
             database,
-            EventStore(database),
-            EventReader(database),
+            EventStore(database, on_appended=tail.wake),
+            reader,
             SnapshotStore(database),
-            PositionStore(database),
+            position_store,
+            tail,
+            PositionWatch(position_store),
             head_revision,
         )
+
+    def stop_streams(self) -> None:
+        """Let all end that has no end of its own, or one that is far off."""
+        self.feed_tail.close()
+        self.position_watch.close()
 
 
 class LifespanState(TypedDict):
     """The state that the lifespan gives to every request."""
 
     services: OpenServices
+    stop_streams: Callable[[], None]
+    """Called when the server stops: what streams has no end of its own."""
 
 
 async def _services(request: Request) -> OpenServices:

@@ -10,6 +10,7 @@ from app.embedded.socket_dir import PORT
 
 # The service reports the errors of its own statements: in the server's log too, every version
 # conflict would be a line. FATAL, PANIC, LOG and what other processes say stay in it.
+# The role may see which transaction holds the feed back, also another role's.
 # "::name" cuts off what CREATE cuts off from a long name.
 _CREATE_DATABASE: Final = r"""
 SELECT format('CREATE ROLE %I LOGIN', :'role')
@@ -18,6 +19,8 @@ SELECT format('ALTER ROLE %I SET log_min_messages = log', :'role')
  WHERE NOT EXISTS (SELECT FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
                     WHERE rolname = :'role'::name
                       AND 'log_min_messages=log' = ANY (setconfig)) \gexec
+SELECT format('GRANT pg_read_all_stats TO %I', :'role')
+ WHERE NOT pg_has_role(:'role'::name, 'pg_read_all_stats', 'USAGE') \gexec
 SELECT format('CREATE DATABASE %I OWNER %I TEMPLATE template0 ENCODING ''UTF8''', :'db', :'role')
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'db'::name) \gexec
 """

@@ -8,9 +8,9 @@ from msgspec import Raw
 
 from app.events import RecordedEvent, Snapshot
 from app.store.connection import Database
-from app.store.feed_scan import FeedPage, scan_feed
+from app.store.feed_scan import FeedHead, FeedPage, feed_head, scan_feed
 from app.store.feed_statement import FeedFilter
-from app.store.rows import complete_page, recorded_event
+from app.store.rows import LARGE_JSON_BYTES, complete_page, recorded_event
 from app.store.statements import statement
 
 
@@ -150,20 +150,41 @@ class EventReader:
             row = await connection.fetchrow(statement("get_event"), event_id)
         return None if row is None else recorded_event(row)
 
+    async def feed_head(self) -> FeedHead:
+        """The position at or below which no event can still appear, and the store it belongs to."""
+        async with self._database.connection() as connection:
+            return await feed_head(connection)
+
     async def safe_position(self) -> int:
         """The position at or below which no event can still appear; 0 where there is none yet."""
-        async with self._database.connection() as connection:
-            safe_position: int = await connection.fetchval(statement("safe_position"))
-        return safe_position
+        return (await self.feed_head()).safe_position
 
     async def read_feed(
-        self, feed_filter: FeedFilter, *, after: int, limit: int, backward: bool = False
+        self,
+        feed_filter: FeedFilter,
+        *,
+        after: int,
+        limit: int,
+        backward: bool = False,
+        store_id: str | None = None,
+        head: FeedHead | None = None,
+        large_json_bytes: int = LARGE_JSON_BYTES,
     ) -> FeedPage:
         """At most ``limit`` events behind the position ``after`` (exclusive), by position.
 
         See `scan_feed`.
+
+        Raises:
+            StoreChanged: ``after`` is a position of another store.
         """
         async with self._database.connection() as connection:
             return await scan_feed(
-                connection, feed_filter, after=after, limit=limit, backward=backward
+                connection,
+                feed_filter,
+                after=after,
+                limit=limit,
+                backward=backward,
+                store_id=store_id,
+                head=head,
+                large_json_bytes=large_json_bytes,
             )

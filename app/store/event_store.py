@@ -1,6 +1,6 @@
 """Writes events, and finds out why it could not."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -56,9 +56,11 @@ class EventStore:
     stranger's transaction keeps the others from waiting on connections of their own.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, on_appended: Callable[[], None] | None = None) -> None:
+        """``on_appended`` is called after each commit of events."""
         self._database = database
         self._turns = Turns()
+        self._on_appended = on_appended or _do_nothing
 
     async def append_events(self, append: Append) -> Appended | None:
         """Store an append's events, durably before it returns; None where it is refused.
@@ -75,7 +77,7 @@ class EventStore:
         """
         try:
             async with self._turns.of(_keys([append]), timeout_s=self._database.lock_timeout_s):
-                return await self._database.patiently(partial(self._append_events, append))
+                appended = await self._database.patiently(partial(self._append_events, append))
         except TimeoutError:
             raise _too_many_turns() from None
         except OutcomeUnknown as error:
@@ -84,6 +86,9 @@ class EventStore:
             if _is_deadlock(error):
                 return None
             raise
+        if appended is not None:
+            self._on_appended()
+        return appended
 
     async def _append_events(self, append: Append, lock_timeout: str) -> Appended | None:
         async with self._database.connection(writing=True) as connection:
@@ -141,6 +146,7 @@ class EventStore:
                 raise
             event_ids = [event_id for append in appends for event_id in append.event_ids]
             raise OutcomeUnknown(event_ids) from error
+        self._on_appended()
         return outcomes
 
     async def look_up_appends(self, appends: Sequence[Append]) -> list[LookedUpAppend]:
@@ -175,6 +181,10 @@ class EventStore:
             else:
                 looked_up[index].found.append(FoundEvent(ordinal, version, position, is_same))
         return looked_up
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _keys(appends: Sequence[Append]) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from app.errors import StoreChanged
 from app.events import RecordedEvent
 from app.store.connection import Connection
 from app.store.feed_statement import FeedFilter, feed_statement
@@ -18,38 +19,65 @@ QUICK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
+class FeedHead:
+    """The safe position, and the store whose position it is."""
+
+    safe_position: int
+    store_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class FeedPage:
-    """Events of the feed, and the safe position up to which it was read at most.
+    """Events of the feed, and the head up to which it was read at most.
 
     ``reached`` is the last position that the page covers, in its direction: all events that the
     filter lets through up to there are in it. The page may be shorter than asked for, also empty,
     with more behind it.
     """
 
-    safe_position: int
+    head: FeedHead
     events: list[RecordedEvent]
     reached: int
 
 
+async def feed_head(connection: Connection) -> FeedHead:
+    """The head of the feed as of now."""
+    [row] = await connection.fetch(statement("safe_position"))
+    return FeedHead(row["safe_position"], row["store_id"])
+
+
 async def scan_feed(
-    connection: Connection, feed_filter: FeedFilter, *, after: int, limit: int, backward: bool
+    connection: Connection,
+    feed_filter: FeedFilter,
+    *,
+    after: int,
+    limit: int,
+    backward: bool = False,
+    store_id: str | None = None,
+    head: FeedHead | None = None,
+    large_json_bytes: int = LARGE_JSON_BYTES,
 ) -> FeedPage:
     """At most ``limit`` events behind the position ``after`` (exclusive), by position.
 
     The safe position first, then, in a later statement and so in a later database snapshot,
     the rows up to it: in one snapshot the reader would miss a transaction that commits between
-    its snapshot and its look at the marks.
+    its snapshot and its look at the marks. ``head``: one that was read earlier, to end there.
 
-    With a filter, window by window, for about a second if nothing is found.
+    With a filter, window by window, for about a second if nothing is found. Large events take
+    ``large_json_bytes`` at most together, or one.
+
+    Raises:
+        StoreChanged: The store is not ``store_id``, or has never handed out so high a position.
     """
-    safe_position: int = await connection.fetchval(statement("safe_position"))
+    if head is None:
+        head = await feed_head(connection)
+    await _refuse_other_store(connection, head, after, backward=backward, store_id=store_id)
     if backward:
         # Positions begin at 1.
-        reached, end = min(after, safe_position + 1), 1
+        reached, end = min(after, head.safe_position + 1), 1
     else:
-        reached, end = after, safe_position
+        reached, end = after, head.safe_position
     events: list[RecordedEvent] = []
-    budget = LARGE_JSON_BYTES
     window = WINDOW
     deadline = time.monotonic() + SCAN_FOR_S
     while reached > end if backward else reached < end:
@@ -68,15 +96,33 @@ async def scan_feed(
             # instead of 0.4 in 200,000 events, and more with each event.
             planned = await connection.prepare(sql, name="")
             rows = await planned.fetch(*parameters)
-        page = await complete_page(connection, rows, budget=budget)
+        page = await complete_page(connection, rows, budget=large_json_bytes)
         events += page.events
         if page.ends_early or len(events) == limit:
-            return FeedPage(safe_position, events, events[-1].global_position)
+            return FeedPage(head, events, events[-1].global_position)
         reached = stop
-        budget -= page.large_json_bytes
+        large_json_bytes -= page.large_json_bytes
         now = time.monotonic()
-        if now > deadline or budget <= 0:
+        if now > deadline or large_json_bytes <= 0:
             break
         if now - started_at < QUICK_S:
             window *= 2
-    return FeedPage(safe_position, events, reached)
+    return FeedPage(head, events, reached)
+
+
+async def _refuse_other_store(
+    connection: Connection, head: FeedHead, after: int, *, backward: bool, store_id: str | None
+) -> None:
+    if store_id is not None and store_id != head.store_id:
+        raise StoreChanged(
+            head.store_id, store_id, f"this is the store {head.store_id}, not {store_id}"
+        )
+    if backward or after <= head.safe_position:
+        return
+    last_position = await connection.fetchval(statement("last_position"))
+    if after > last_position:
+        raise StoreChanged(
+            head.store_id,
+            store_id,
+            f"position {after} is beyond all that this store has handed out ({last_position})",
+        )

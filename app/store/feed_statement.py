@@ -21,9 +21,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import asyncpg
 
+from app.events import RecordedEvent
 from app.store.statements import fragment
 from app.store.tables import events
 
+_TIME_LENGTH = len("2026-11-23T10:15:00.000000Z")
 _DIALECT: Dialect = asyncpg.dialect()  # type: ignore[no-untyped-call]
 
 
@@ -45,6 +47,23 @@ class FeedFilter:
     def is_empty(self) -> bool:
         """Whether every event is wanted."""
         return not self.values
+
+    def lets_through(self, event: RecordedEvent) -> bool:
+        """Whether an event is wanted, by the same rules as in the database.
+
+        Raises:
+            ValueError: The event's time is not one of the years 1 to 9999, so that the text of it
+                cannot be compared; only a direct SQL writer stores such a one.
+        """
+        return (
+            (not self.aggregate_types or event.aggregate_type in self.aggregate_types)
+            and (self.aggregate_id is None or event.aggregate_id == self.aggregate_id)
+            and (not self.event_types or event.event_type in self.event_types)
+            and _is_equal(self.correlation_id, event.correlation_id)
+            and _is_equal(self.causation_id, event.causation_id)
+            and (self.occurred_from is None or _time(event) >= _as_text(self.occurred_from))
+            and (self.occurred_to is None or _time(event) < _as_text(self.occurred_to))
+        )
 
     @property
     def values(self) -> dict[str, object]:
@@ -69,6 +88,22 @@ class FeedFilter:
             if (value := getattr(self, name)) is not None:
                 values[name] = value
         return values
+
+
+def _is_equal(wanted: UUID | None, found: str | None) -> bool:
+    return wanted is None or found == str(wanted)
+
+
+def _time(event: RecordedEvent) -> str:
+    # Null stands for infinity; a year of five digits makes it longer.
+    if len(event.occurred_at or "") != _TIME_LENGTH:
+        raise ValueError(f"{event.occurred_at!r} cannot be compared")
+    return event.occurred_at
+
+
+def _as_text(time: datetime) -> str:
+    """A time in UTC as events carry it; such texts sort like their times."""
+    return f"{time.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def feed_statement(

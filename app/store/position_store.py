@@ -1,12 +1,28 @@
 """Keeps one position a projection."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from asyncpg import Record
 
 from app.store.connection import Database
 from app.store.statements import statement
+
+
+@dataclass(frozen=True, slots=True)
+class PositionSaved:
+    """The outcome of a save: refused where it is not ``is_saved``.
+
+    ``is_new``: it is the projection's first position. The ``safe_position`` is that as of the save,
+    of the store ``store_id``.
+    """
+
+    is_saved: bool
+    is_new: bool
+    safe_position: int
+    store_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +52,21 @@ class PositionStore:
         expected_position: int | None,
         may_go_back: bool,
         processed_at: datetime,
-    ) -> bool | None:
-        """Store a position; whether it is the projection's first one, None where it is refused.
+        store_id: UUID | None = None,
+    ) -> PositionSaved:
+        """Store a position, in a transaction of its own.
 
-        Refused: the stored one is greater and ``may_go_back`` is false, or it is not
+        Refused: the store is not ``store_id`` (None: whichever); the position is beyond the safe
+        one; or the stored one is greater and ``may_go_back`` is false, or is not
         ``expected_position`` (0: none stored yet).
 
         Raises:
             OutcomeUnknown: The connection was lost; saving again is safe.
         """
 
-        async def save(lock_timeout: str) -> Record | None:
+        async def save(lock_timeout: str) -> Record:
             async with self._database.connection(writing=True) as connection:
-                return await connection.fetchrow(
+                [row] = await connection.fetch(
                     statement("save_position"),
                     projection_name,
                     position,
@@ -56,10 +74,15 @@ class PositionStore:
                     may_go_back,
                     processed_at,
                     lock_timeout,
+                    store_id,
                 )
+            return row
 
         row = await self._database.patiently(save)
-        return None if row is None else bool(row["is_new"])
+        is_new = row["is_new"]
+        return PositionSaved(
+            is_new is not None, bool(is_new), row["safe_position"], row["store_id"]
+        )
 
     async def get_position(
         self, projection_name: str, *, safe_position: int, now: datetime
@@ -76,6 +99,12 @@ class PositionStore:
         async with self._database.connection() as connection:
             rows = await connection.fetch(statement("list_positions"), safe_position, now)
         return [_stored_position(row) for row in rows]
+
+    async def awaited_positions(self, projection_names: Sequence[str]) -> dict[str, int]:
+        """The positions of these projections, by name; of those that have one."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(statement("awaited_positions"), projection_names)
+        return {name: position for name, position in rows if position is not None}
 
     async def delete_position(self, projection_name: str) -> bool:
         """Forget the projection; whether it was known."""

@@ -1,7 +1,9 @@
-"""The three tables as SQLAlchemy metadata: what `alembic check` compares the database with."""
+"""The tables as SQLAlchemy metadata: what `alembic check` compares the database with."""
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Identity,
@@ -12,6 +14,8 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    func,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
@@ -55,4 +59,11 @@ projection_positions = Table(
     Column("projection_name", String(255), primary_key=True),
     Column("last_processed_position", BigInteger, nullable=False),
     Column("last_processed_at", DateTime(timezone=True), nullable=False),
+)
+
+store_identity = Table(
+    "store_identity",
+    metadata,
+    Column("is_only", Boolean, CheckConstraint("is_only"), primary_key=True, server_default=true()),
+    Column("store_id", UUID(as_uuid=False), nullable=False, server_default=func.gen_random_uuid()),
 )

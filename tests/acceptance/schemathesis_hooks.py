@@ -8,7 +8,7 @@ from typing import Any
 import schemathesis
 from hypothesis import strategies
 from schemathesis import Case, HookContext, Response
-from schemathesis.core.failures import Failure
+from schemathesis.core.failures import Failure, ServerError
 from schemathesis.openapi.checks import RejectedPositiveData
 
 # Refusals that no schema foresees: the store's state, two values together or the limits of
@@ -20,7 +20,16 @@ UNFORESEEABLE = {
     "/problems/unstorable-value",
     "/problems/snapshot-beyond-aggregate",
     "/problems/position-beyond-safe-position",
+    "/problems/store-changed",
 }
+# Two parameters that exclude each other, which no schema tells.
+EXCLUSIVE = (
+    "query.wait: is of JSON pages, forward",
+    "query.direction: is forward for who comes back with Last-Event-ID",
+    "query.timeout: is only for requests with wait_for",
+)
+# Requests that wait would wait long: what they are answered does not depend on it.
+LONGEST_WAIT_S = 0.01
 FEW_NAMES = 3
 FEW_VERSIONS = 5
 
@@ -47,8 +56,15 @@ def before_load_schema(_: HookContext, raw_schema: dict[str, Any]) -> None:
 def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
     """Let about half of the valid requests meet in a few aggregates, at low versions.
 
-    Names and versions drawn at random never do: nothing would be found, and nothing saved.
+    Names and versions drawn at random never do: nothing would be found, and nothing saved. None
+    waits long.
     """
+    for name in ("wait", "timeout"):
+        value = (case.query or {}).get(name)
+        if isinstance(value, int | float) and LONGEST_WAIT_S < value <= 60:
+            case.query[name] = LONGEST_WAIT_S
+    if "wait_for" in (case.query or {}):
+        case.query.setdefault("timeout", LONGEST_WAIT_S)
     is_valid = case.meta is not None and case.meta.generation.mode.is_positive
     if not is_valid or sum(map(len, case.path_parameters.values())) % 2:
         return case
@@ -69,9 +85,15 @@ def map_case(_: HookContext, case: Case[Any]) -> Case[Any]:
 @schemathesis.hook
 def filter_failure(_: HookContext, failure: Failure, __: Case[Any], response: Response) -> bool:
     """Whether a failure counts."""
+    problem: dict[str, str] = (
+        response.json() if isinstance(failure, RejectedPositiveData | ServerError) else {}
+    )
+    if isinstance(failure, ServerError):
+        # Documented, and no defect: nobody has saved such a position.
+        return bool(problem["type"] != "/problems/position-not-reached")
     if not isinstance(failure, RejectedPositiveData):
         return True
-    problem = response.json()
     # To JSON Schema 3.0 is an integer, to the service and to most typed decoders it is none.
     is_float_for_integer = problem["detail"].endswith(("`int`, got `float`", "null`, got `float`"))
-    return problem["type"] not in UNFORESEEABLE and not is_float_for_integer
+    is_exclusive = problem["detail"] in EXCLUSIVE
+    return problem["type"] not in UNFORESEEABLE and not is_float_for_integer and not is_exclusive

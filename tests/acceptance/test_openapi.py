@@ -36,6 +36,7 @@ OPERATIONS = {
     ("post", "/v1/transactions"): "append_transaction",
     ("get", "/v1/events"): "read_feed",
     ("get", "/v1/events/{event_id}"): "get_event",
+    ("get", "/v1/feed/status"): "feed_status",
     ("get", "/v1/projections"): "list_projections",
     ("put", POSITION): "save_position",
     ("get", POSITION): "get_position",
@@ -43,6 +44,7 @@ OPERATIONS = {
     ("get", "/health/live"): "check_live",
     ("get", "/health/ready"): "check_ready",
 }
+STREAMS = {"application/x-ndjson", "text/event-stream"}
 RECORDED_EVENT = [
     "event_id",
     "aggregate_type",
@@ -146,7 +148,7 @@ def test_operation_is_described(method: str, operation: Json) -> None:
         if method == "head" or status in {"204", "304"}:
             assert "content" not in answer
         elif int(status) < 400:
-            assert set(answer["content"]) <= {"application/json", "application/x-ndjson"}
+            assert set(answer["content"]) <= {"application/json", *STREAMS}
             assert answer["content"]["application/json"]["schema"]["$ref"]
         else:
             [media_type] = answer["content"]
@@ -166,7 +168,7 @@ def test_bodies_have_valid_examples(method: str, operation: Json) -> None:
         for media_type, content in body.get("content", {}).items():
             examples = [example["value"] for example in content.get("examples", {}).values()]
             examples += [content["example"]] if "example" in content else []
-            assert examples or media_type == "application/x-ndjson", status
+            assert examples or media_type in STREAMS, status
             for example in examples:
                 assert errors_of(example, content["schema"]) == [], status
                 if media_type == PROBLEM:
@@ -363,6 +365,7 @@ class TestRealAnswers:
         await answers("get", "/v1/events", 200)
         await answers("get", "/v1/events", 406, headers={"Accept": "text/html"})
         await answers("get", "/v1/events?after=-1", 422)
+        await answers("get", f"/v1/events?store_id={EVENT_ID}", 409)
         await answers("get", "/v1/events?occurred_from=0.5", 422)
         await answers("get", f"/v1/events/{EVENT_ID}", 200)
         await answers("get", f"/v1/events/{EVENT_ID.replace('0', '9')}", 404)
@@ -378,12 +381,15 @@ class TestRealAnswers:
         await answers("put", position, 400, json={"last_processed_position": 2}, **conditional)
         await answers("put", position, 413, **too_long)
         await answers("get", position, 200)
+        await answers("get", f"{position}?wait_for=2", 200)
+        await answers("get", f"{position}?wait_for=3&timeout=0", 504)
         await answers("get", nameless, 422)
         await answers("get", "/v1/projections", 200)
         await answers("delete", position, 400, **conditional)
         await answers("delete", position, 204, 404)
         await answers("delete", nameless, 422)
 
+        await answers("get", "/v1/feed/status", 200)
         await answers("get", "/health/live", 200)
         await answers("get", "/health/ready", 200)
 

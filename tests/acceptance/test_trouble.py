@@ -57,6 +57,7 @@ OPERATIONS: list[tuple[str, str, Any]] = [
     ("GET", "/v1/aggregates/Order", None),
     ("GET", "/v1/events", None),
     ("GET", f"/v1/events/{uuid4()}", None),
+    ("GET", "/v1/feed/status", None),
     ("GET", "/v1/projections", None),
     ("GET", position_path("totals"), None),
     ("DELETE", ORDER.snapshot_path, None),

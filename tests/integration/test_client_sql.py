@@ -56,7 +56,7 @@ async def test_plain_insert_of_ten_columns_appears_in_the_feed(
     )
     assert status == "INSERT 0 1"
     page = await event_reader.read_feed(FeedFilter(), after=0, limit=10)
-    assert page.safe_position == 1
+    assert page.head.safe_position == 1
     [event] = page.events
     assert event.event_id == str(event_id)
     assert (event.aggregate_type, event.aggregate_id, event.version) == ("Order", "ord-1", 1)

@@ -393,7 +393,7 @@ async def test_transaction_that_commits_before_the_marks_are_read_is_in_the_page
     async with _paused_between_head_and_marks(settings, first_page) as reading:
         await sql.execute("COMMIT")
     page = await reading
-    assert page.safe_position == 2
+    assert page.head.safe_position == 2
     assert [event.global_position for event in page.events] == [1, 2]
 
 

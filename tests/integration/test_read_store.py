@@ -251,10 +251,9 @@ async def test_pages_of_the_feed(event_store: EventStore, event_reader: EventRea
         (0, 10, [1, 2, 3, 4, 5]),
         (2, 2, [3, 4]),
         (5, 10, []),
-        (9, 1, []),
     ):
         page = await event_reader.read_feed(everything, after=after, limit=limit)
-        assert (page.safe_position, positions(page)) == (5, expected)
+        assert (page.head.safe_position, positions(page)) == (5, expected)
     for before, limit, expected in ((6, 2, [5, 4]), (3, 10, [2, 1]), (1, 10, []), (99, 1, [5])):
         page = await event_reader.read_feed(everything, after=before, limit=limit, backward=True)
         assert positions(page) == expected
@@ -271,9 +270,9 @@ async def test_feed_ends_at_the_safe_position_in_both_directions(
             page = await event_reader.read_feed(
                 FeedFilter(), after=after, limit=10, backward=backward
             )
-            assert (page.safe_position, positions(page)) == (1, [1])
+            assert (page.head.safe_position, positions(page)) == (1, [1])
     page = await event_reader.read_feed(FeedFilter(), after=1, limit=10)
-    assert (page.safe_position, positions(page)) == (3, [2, 3])
+    assert (page.head.safe_position, positions(page)) == (3, [2, 3])
 
 
 async def test_positions_beyond_32_bits(event_reader: EventReader, sql: Connection) -> None:
@@ -323,7 +322,7 @@ async def test_filters_of_the_feed(event_reader: EventReader, sql: Connection) -
     for feed_filter, expected in cases:
         page = await event_reader.read_feed(feed_filter, after=0, limit=100)
         assert positions(page) == expected, feed_filter
-        assert page.safe_position == 8
+        assert page.head.safe_position == 8
         page = await event_reader.read_feed(feed_filter, after=99, limit=100, backward=True)
         assert positions(page) == expected[::-1], feed_filter
         assert feed_filter.is_empty == (feed_filter == FeedFilter())
@@ -358,17 +357,23 @@ async def test_of_snapshots_saved_in_any_order_the_newest_remains(
     assert await store.get_snapshot("Order", "o") is None
 
 
-async def test_position_is_saved_only_where_it_is_expected(event_reader: EventReader) -> None:
+async def test_position_is_saved_only_where_it_is_expected(
+    event_store: EventStore, event_reader: EventReader
+) -> None:
+    await append_at(event_store, "o", *range(9))
     store = PositionStore(event_reader._database)
 
     async def save(position: int, expected: int | None, may_go_back: bool = False) -> bool | None:
-        return await store.save_position(
+        """Whether it is the first one; None: it is refused."""
+        saved = await store.save_position(
             "p",
             position,
             expected_position=expected,
             may_go_back=may_go_back,
             processed_at=OCCURRED_AT,
         )
+        assert saved.safe_position == 9
+        return saved.is_new if saved.is_saved else None
 
     assert await save(5, expected=3) is None
     assert await save(5, expected=0) is True
@@ -384,7 +389,10 @@ async def test_position_is_saved_only_where_it_is_expected(event_reader: EventRe
     assert (stored.last_processed_position, stored.lag_seconds) == (6, None)
     assert await store.delete_position("p")
     assert await save(9, expected=6) is None
-    assert await save(1, expected=None) is True
+    assert await save(10, expected=None) is None
+    assert await save(9, expected=None) is True
+    assert await save(10, expected=None) is None
+    assert await save(10, expected=9, may_go_back=True) is None
 
 
 async def test_lag_is_the_age_of_the_oldest_event_that_is_not_processed(

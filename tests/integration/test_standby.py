@@ -57,6 +57,7 @@ async def test_standby_refuses_the_safe_position_and_is_not_ready(standby: Setti
             not_ready = problem(await client.get("/health/ready"), 503, "database-unreachable")
             assert "standby" in not_ready["detail"]
             problem(await client.get("/v1/events"), 503, "database-unreachable")
+            problem(await client.get("/v1/feed/status"), 503, "database-unreachable")
             problem(await append(client, new_aggregate()), 503, "database-unreachable")
             # What is stored can be read.
             loaded = await client.get("/v1/aggregates/Order/o")

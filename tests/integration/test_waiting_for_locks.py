@@ -85,7 +85,7 @@ async def test_held_snapshot_and_position_are_waited_for_in_a_lane(
     snapshots, positions = SnapshotStore(database), PositionStore(database)
     save = {"expected_position": None, "may_go_back": False, "processed_at": OCCURRED_AT}
     await snapshots.save_snapshot("Order", "o", 1, new_state(b"1"), OCCURRED_AT)
-    await positions.save_position("p", 1, **save)  # type: ignore[arg-type]
+    await positions.save_position("p", 0, **save)  # type: ignore[arg-type]
     async with sql.transaction():
         await sql.execute("SELECT * FROM snapshots FOR UPDATE")
         await sql.execute("SELECT * FROM projection_positions FOR UPDATE")
@@ -94,7 +94,7 @@ async def test_held_snapshot_and_position_are_waited_for_in_a_lane(
                 snapshots.save_snapshot("Order", "o", 1, new_state(b"2"), OCCURRED_AT)
             ),
             asyncio.create_task(snapshots.delete_snapshot("Order", "o")),
-            asyncio.create_task(positions.save_position("p", 1, **save)),  # type: ignore[arg-type]
+            asyncio.create_task(positions.save_position("p", 0, **save)),  # type: ignore[arg-type]
             asyncio.create_task(positions.delete_position("p")),
         ]
         await until(lambda: _has_waiters(database, 3))

@@ -126,7 +126,9 @@ async function feedAndPosition() {
   const feed = await client.GET("/v1/events", {
     params: { query: { event_type: ["OrderPlaced", "InvoiceSent"], direction: "forward" } },
   });
-  const { events, next_after, safe_position, up_to_date } = present(feed.data, feed);
+  const page = present(feed.data, feed);
+  if (typeof page === "string") throw new Error("a page was asked for, not a stream");
+  const { events, next_after, safe_position, up_to_date } = page;
   const params = { path: { projection_name: "totals" } };
   const path = "/v1/projections/{projection_name}/position";
   const saved = await client.PUT(path, { params, body: { last_processed_position: next_after } });
