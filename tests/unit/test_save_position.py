@@ -1,7 +1,6 @@
 """Saving a position, with a store that a test has in its hands."""
 
 from typing import Any, cast
-from uuid import uuid4
 
 import pytest
 

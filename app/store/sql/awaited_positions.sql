@@ -1,6 +1,6 @@
 -- Purpose: how far the projections have come for which somebody waits.
 -- Parameters: $1 projection_names.
--- Rows: projection_name, last_processed_position (null: none was saved under this name); one a name.
+-- Rows: projection_name, last_processed_position (null: none was saved under it); one a name.
 -- Zero rows: no names were given.
 -- Index: projection_positions_pkey, one probe a name.
 SELECT projection_name,

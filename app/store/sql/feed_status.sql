@@ -1,8 +1,8 @@
--- Purpose: where the feed is, and which transaction holds it back: the one with the oldest in-flight
---   mark (docs/decisions/0004-safe-position.md).
+-- Purpose: where the feed is, and which transaction holds it back: the one with the oldest mark in
+--   flight (docs/decisions/0004-safe-position.md).
 -- Parameters: none.
--- Rows: exactly one: store_id, last_position, safe_position; and of the oldest mark (null: nothing is in
---   flight) mark, pid (null: of a prepared transaction), application_name, user_name,
+-- Rows: exactly one: store_id, last_position, safe_position; and of the oldest mark (null: nothing
+--   is in flight) mark, pid (null: of a prepared transaction), application_name, user_name,
 --   client_address, state, transaction_started_at, state_changed_at, age_seconds. A prepared
 --   transaction has the state 'prepared' and the age since then; when it began is not known. What
 --   the role may not see of another one's backend is null.
@@ -50,8 +50,8 @@ FROM head LEFT JOIN LATERAL (
   FROM marks
   -- Of null it would tell all backends.
   LEFT JOIN LATERAL pg_stat_get_activity(coalesce(marks.pid, 0)) AS activity ON true
-  -- By the lock on its own id, which it holds with the mark: until a restart, a prepared transaction
-  -- keeps the virtual id of its former backend.
+  -- By the lock on its own id, which it holds with the mark: until a restart, a prepared
+  -- transaction keeps the virtual id of its former backend.
   LEFT JOIN LATERAL (
     SELECT owner, prepared
     FROM pg_locks AS own JOIN pg_prepared_xacts ON transaction = own.transactionid
