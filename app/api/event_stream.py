@@ -37,10 +37,12 @@ class EventStreamResponse(Response):
 
     media_type = EVENT_STREAM_MEDIA_TYPE
 
-    def __init__(self, frames: Frames) -> None:
+    def __init__(self, frames: Frames, store_id: str | None = None) -> None:
         # Proxies must neither keep it nor wait for its end.
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         self.headers.update(VARY_ACCEPT)
+        if store_id is not None:
+            self.headers["Store-Id"] = store_id
         del self.headers["Content-Length"]
         self._frames = frames
         self._sent = 0

@@ -203,7 +203,7 @@ async def _subscription(services: OpenServices, asked: _Asked) -> Response:
         store_id=asked.store_id,
     )
     frames = await begun(feed_frames(services.feed_tail, follower, asked.after))
-    return EventStreamResponse(frames)
+    return EventStreamResponse(frames, follower.store_id)
 
 
 async def _ndjson(services: OpenServices, asked: _Asked) -> Response:

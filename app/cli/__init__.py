@@ -15,6 +15,7 @@ def main() -> None:
         from app.cli.commands import cli
         from app.cli.errors import CliError
         from app.cli.streams import note
+        from app.client import EventStoreError as ClientError
         from app.errors import EventStoreError
     except KeyboardInterrupt:
         sys.exit(130)
@@ -23,7 +24,7 @@ def main() -> None:
     except CliError as error:
         note(str(error))
         sys.exit(error.exit_code)
-    except EventStoreError as error:
+    except (ClientError, EventStoreError) as error:
         note(str(error))
         sys.exit(1)
     except UnicodeEncodeError:

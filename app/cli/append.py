@@ -44,8 +44,8 @@ def append(
         "metadata": None if metadata is None else check_json(metadata.encode(), "--metadata"),
     }
     body = msgspec.json.encode({"expected_version": expected_version, "events": [event]})
-    with connect(url, patience_s=SHORT_PATIENCE_S) as session:
-        answer = session.request(
+    with connect(url, SHORT_PATIENCE_S) as client:
+        answer = client.request(
             "POST", "v1", "aggregates", aggregate_type, aggregate_id, "events", content=body
         )
     write_document(answer.body)

@@ -7,6 +7,7 @@ from app.cli.export import export
 from app.cli.import_events import import_events
 from app.cli.load import load
 from app.cli.migrate import migrate
+from app.cli.new_identity import new_identity
 from app.cli.serve import serve
 from app.cli.tail import tail
 from app.cli.version import version
@@ -25,6 +26,7 @@ cli = typer.Typer(
 )
 cli.command(rich_help_panel=RUN)(serve)
 cli.command(rich_help_panel=RUN)(migrate)
+cli.command(rich_help_panel=RUN)(new_identity)
 cli.command(rich_help_panel=RUN)(version)
 cli.command("import", rich_help_panel=EXCHANGE)(import_events)
 cli.command(rich_help_panel=EXCHANGE)(export)

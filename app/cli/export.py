@@ -40,10 +40,10 @@ def export(
 
 
 def _export(url: str, types: list[str], file: BinaryIO | None) -> None:
-    with connect(url) as session, progress_of("exporting") as progress:
+    with connect(url) as client, progress_of("exporting") as progress:
         end: int | None = None
         after = 0
-        for page in read_feed(session, 0, feed_filter(types)):
+        for page in read_feed(client, 0, feed_filter(types)):
             if file is None:
                 write_lines(page.events)
             else:

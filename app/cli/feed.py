@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from app.cli.json_text import read_answer
-from app.cli.service import Params, Session
+from app.client import EventStoreClient, FeedFilter
+from app.client.codec import Codec
+from app.client.operation import Params
+from app.client.operations import feed_params
 
 FIRST_LIMIT = 500
 MAX_LIMIT = 10_000
@@ -22,25 +24,24 @@ class Page(msgspec.Struct, frozen=True):
     up_to_date: bool
 
 
-def feed_filter(aggregate_types: Sequence[str], event_types: Sequence[str] = ()) -> Params:
-    """Make the query parameters that narrow the feed; nothing given means all of it."""
-    given = {"aggregate_type": aggregate_types, "event_type": event_types}
-    return {name: list(values) for name, values in given.items() if values}
+def feed_filter(aggregate_types: Sequence[str], event_types: Sequence[str] = ()) -> FeedFilter:
+    """Make what narrows the feed; nothing given means all of it."""
+    return {"aggregate_type": aggregate_types, "event_type": event_types}
 
 
-def read_page(session: Session, params: Params) -> Page:
+def read_page(client: EventStoreClient, params: Params) -> Page:
     """Read one page."""
-    return read_answer(session.request("GET", "v1", "events", params=params).body, Page)
+    return Codec().decode(client.request("GET", "v1", "events", params=params).body, Page)
 
 
-def read_feed(session: Session, after: int, narrowed: Params) -> Iterator[Page]:
+def read_feed(client: EventStoreClient, after: int, narrowed: FeedFilter) -> Iterator[Page]:
     """Read on from ``after`` (exclusive) without end; a page may be empty.
 
     The number of events asked for follows their size: memory stays the same for small and large.
     """
     limit = FIRST_LIMIT
     while True:
-        page = read_page(session, {**narrowed, "after": after, "limit": limit})
+        page = read_page(client, feed_params(narrowed, after=after, limit=limit))
         yield page
         after = page.next_after
         size_bytes = sum(memoryview(event).nbytes for event in page.events)

@@ -10,13 +10,13 @@ from typing import Annotated, BinaryIO
 import typer
 
 from app.cli.errors import CliError
-from app.cli.feed import read_page
 from app.cli.import_lines import read_windows
 from app.cli.import_sender import Sender
 from app.cli.line_ids import FileMemory
 from app.cli.progress import progress_of
-from app.cli.service import DEFAULT_URL, Url, connect
+from app.cli.service import DEFAULT_URL, Url, connect_many
 from app.cli.streams import stdin, write_line
+from app.client import EventStoreError
 
 WINDOW_LINES = 20_000
 WINDOW_BYTES = 64 * 1024 * 1024
@@ -46,18 +46,16 @@ def import_events(
     with (
         _opened(path) as (file, size_bytes),
         FileMemory() as memory,
-        connect(url, connections) as session,
+        connect_many(url, connections) as (client, runner),
     ):
-        start_position = read_page(session, {"limit": 1}).safe_position
+        start_position = runner.run(client.feed_status()).safe_position
         name = "<stdin>" if str(path) == "-" else str(path)
         with progress_of("importing", size_bytes) as progress:
-            sender = Sender(
-                session.service, name, batch, connections, start_position, progress.advance
-            )
+            sender = Sender(client, name, batch, connections, start_position, progress.advance)
             try:
                 for window in read_windows(file, name, memory, WINDOW_LINES, WINDOW_BYTES):
-                    session.run(sender.send(window))
-            except CliError as error:
+                    runner.run(sender.send(window))
+            except (CliError, EventStoreError) as error:
                 raise CliError(f"{error} ({_told(sender)})") from error
             except KeyboardInterrupt as interrupt:
                 raise CliError(

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from app.cli.errors import CliError, Refused, Unreachable
+from app.cli.errors import CliError
 from app.cli.import_lines import BadLine, Window
 from app.cli.import_requests import Chain, Request, body_of, pack, take_apart
-from app.cli.json_text import read_answer
-from app.cli.service import Answer, Service
+from app.client import AsyncEventStoreClient, EventStoreError
+from app.client.codec import Codec
+from app.client.errors import EventIdConflict, Refused, Unavailable
+from app.client.operation import Answer
 
 # Half of MAX_BODY_BYTES as it is by default; where that is less, a 413 makes the requests smaller.
 MAX_REQUEST_BYTES = 8 * 1024 * 1024
@@ -40,7 +42,7 @@ class Sender:
 
     def __init__(
         self,
-        service: Service,
+        client: AsyncEventStoreClient,
         file: str,
         batch: int,
         connections: int,
@@ -52,13 +54,13 @@ class Sender:
         ``start_position``: the store's safe position before the import.
         ``advance``: called with the bytes and the number of lines that are stored.
         """
-        self._service = service
+        self._client = client
         self._file = file
         self._batch = batch
         self._connections = connections
         self._start_position = start_position
         self._advance = advance
-        self._failure: CliError | None = None
+        self._failure: CliError | EventStoreError | None = None
         self._unsent: set[int] = set()
         self.imported = 0
         self.already_there = 0
@@ -68,7 +70,7 @@ class Sender:
         self._unsent = {line.number for lines in window for line in lines}
         chains = pack(window, self._batch, MAX_REQUEST_BYTES)
         await asyncio.gather(*(self._work(chains) for _ in range(self._connections)))
-        if isinstance(self._failure, Unreachable):
+        if isinstance(self._failure, Unavailable):
             raise CliError(
                 f"{self._failure}; all lines before {self._file}:{min(self._unsent)} are stored, "
                 "run the same command again to continue there"
@@ -83,13 +85,13 @@ class Sender:
                 waiting = chain[::-1]
                 while waiting and self._failure is None:
                     waiting += (await self._send(waiting.pop()))[::-1]
-        except CliError as error:
+        except (CliError, EventStoreError) as error:
             self._failure = self._failure or error
 
     async def _send(self, request: Request) -> list[Request]:
         """Store the lines of a request, or return the requests to be sent in its place."""
         try:
-            answer = await self._service.request(
+            answer = await self._client.request(
                 "POST", "v1", "transactions", content=body_of(request)
             )
         except Refused as refused:
@@ -99,7 +101,8 @@ class Sender:
                 # Places within the request are places within the line.
                 reason = str(refused).replace("$.appends[0].events[0]", "$")
                 raise BadLine(self._file, request[0].number, reason) from refused
-            return take_apart(request, refused.problem.event_ids)
+            known = refused.event_ids if isinstance(refused, EventIdConflict) else ()
+            return take_apart(request, map(str, known))
         self._count(answer)
         self._unsent.difference_update(line.number for line in request)
         self._advance(sum(line.size_bytes for line in request), len(request))
@@ -111,7 +114,7 @@ class Sender:
         200 says "was there already" also of what an attempt of our own has stored whose answer got
         lost; that has a position beyond where the store was when the import began.
         """
-        appends = read_answer(answer.body, _Transaction).appends
+        appends = Codec().decode(answer.body, _Transaction).appends
         events = [event for append in appends for event in append.events]
         if answer.status == 201:
             new = len(events)

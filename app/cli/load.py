@@ -34,8 +34,8 @@ def load(
         params["as_of"] = as_of
     if not snapshot:
         params["snapshot"] = "false"
-    with connect(url, patience_s=SHORT_PATIENCE_S) as session:
-        answer = session.request(
+    with connect(url, SHORT_PATIENCE_S) as client:
+        answer = client.request(
             "GET", "v1", "aggregates", aggregate_type, aggregate_id, params=params
         )
     write_document(answer.body)

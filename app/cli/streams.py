@@ -3,6 +3,8 @@
 import os
 import select
 import sys
+import threading
+from collections.abc import Callable
 from typing import BinaryIO
 
 import msgspec
@@ -44,15 +46,19 @@ def write_lines(lines: list[msgspec.Raw] | list[bytes]) -> None:
         raise CliError(f"cannot write to standard output: {error.strerror}") from error
 
 
-def wait_for(seconds: float) -> None:
-    """Wait; a reader of stdout that goes away meanwhile ends the command quietly.
+def when_reader_goes(act: Callable[[], None]) -> None:
+    """Call ``act``, from a thread of its own, when the reader of stdout has gone.
 
     Without a look at it, that would be noticed with the next event, which may never come.
     """
     poll = select.poll()
     poll.register(sys.stdout, 0)  # errors are always reported: the other end is closed
-    if poll.poll(seconds * 1000):
-        sys.exit(BROKEN_PIPE_EXIT_CODE)
+
+    def watch() -> None:
+        poll.poll()
+        act()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def write_line(text: str) -> None:

@@ -1,15 +1,16 @@
 """``eventstore tail``."""
 
 import math
-from typing import Annotated
+import sys
+from typing import Annotated, NoReturn
 
 import typer
 
 from app.cli.feed import feed_filter, read_feed, read_page
-from app.cli.service import DEFAULT_URL, SHORT_PATIENCE_S, Params, Session, Url, connect
-from app.cli.streams import wait_for, write_lines
-
-POLL_INTERVAL_S = 1.0
+from app.cli.service import DEFAULT_URL, SHORT_PATIENCE_S, Url, connect
+from app.cli.streams import BROKEN_PIPE_EXIT_CODE, when_reader_goes, write_lines
+from app.client import EventStoreClient, FeedFilter
+from app.client.operations import feed_params
 
 
 def tail(
@@ -46,19 +47,30 @@ def tail(
     """Print the newest events as NDJSON, and go on as further ones come in."""
     narrowed = feed_filter(types or [], event_types or [])
     # Whoever follows wants to outlive a restart of the service, however long it takes.
-    with connect(url, patience_s=math.inf if follow else SHORT_PATIENCE_S) as session:
+    with connect(url, math.inf if follow else SHORT_PATIENCE_S) as client:
         if after is None:
-            after = _write_last(session, narrowed, lines)
-        for page in read_feed(session, after, narrowed):
-            write_lines(page.events)
-            if page.up_to_date:
-                if not follow:
+            after = _write_last(client, narrowed, lines)
+        if follow:
+            _follow(client, after, narrowed)
+        else:
+            for page in read_feed(client, after, narrowed):
+                write_lines(page.events)
+                if page.up_to_date:
                     return
-                wait_for(POLL_INTERVAL_S)
 
 
-def _write_last(session: Session, narrowed: Params, lines: int) -> int:
+def _write_last(client: EventStoreClient, narrowed: FeedFilter, lines: int) -> int:
     """Write the last events; return the position from which to go on without gap or repetition."""
-    page = read_page(session, {**narrowed, "direction": "backward", "limit": max(lines, 1)})
+    limit = max(lines, 1)
+    page = read_page(client, feed_params(narrowed, direction="backward", limit=limit))
     write_lines(page.events[:lines][::-1])
     return page.safe_position
+
+
+def _follow(client: EventStoreClient, after: int, narrowed: FeedFilter) -> NoReturn:
+    """Write events as they come in, until the reader of stdout goes away."""
+    with client.subscribe_raw(after, **narrowed) as events:
+        when_reader_goes(events.close)
+        for event in events:
+            write_lines([event])
+    sys.exit(BROKEN_PIPE_EXIT_CODE)

@@ -59,6 +59,11 @@ class FeedFollower:
         self._has_read = False
 
     @property
+    def store_id(self) -> str | None:
+        """The store whose feed it is, once something was read."""
+        return self._store_id
+
+    @property
     def is_closed(self) -> bool:
         """Whether nothing more will come."""
         return self._tail.is_closed

@@ -451,6 +451,17 @@ def test_an_import_outlives_restarts_of_the_service(
 
 
 @pytest.mark.slow
+def test_a_tail_outlives_a_restart_of_the_service(postgres_home: Path) -> None:
+    with served(postgres_home / "data") as service, started("tail", url=service.url) as following:
+        assert following.stdout is not None
+        for number in range(3):
+            succeeded(run_at(service.url, "append", "T", "1", f"e{number}"))
+            assert json.loads(following.stdout.readline())["event_type"] == f"e{number}"
+            assert service.stop() == 0
+            service.start()
+
+
+@pytest.mark.slow
 def test_migrate_up_and_down(postgres_home: Path) -> None:
     def migrate(*options: str) -> bytes:
         return subprocess.run(

@@ -52,6 +52,7 @@ async def test_a_subscriber_gets_what_is_stored_and_then_what_comes(
     order = new_aggregate()
     await append(other, order, *new_events(600))
     async with subscribed(client) as stream:
+        store_id = stream.response.headers["store-id"]
         stored = await stream.events(600)
         checkpoint = await stream.checkpoint()
         assert positions(stored) == list(range(1, 601))
@@ -67,7 +68,7 @@ async def test_a_subscriber_gets_what_is_stored_and_then_what_comes(
     # An event is the same in each form.
     page = (await other.get("/v1/events", params={"after": 600})).json()
     assert page["events"][3] == direct
-    assert page["store_id"] == checkpoint.data["store_id"]
+    assert page["store_id"] == checkpoint.data["store_id"] == store_id
 
 
 @pytest.mark.parametrize("kept", ["in memory", "in the database"])

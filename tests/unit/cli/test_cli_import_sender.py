@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli import patience
 from app.cli.errors import CliError
 from app.cli.import_lines import BadLine, read_windows
 from app.cli.import_sender import Sender
 from app.cli.line_ids import FileMemory
-from app.cli.service import Service
+from app.client import AsyncEventStoreClient
+from app.client.backoff import Backoff
 
 encode = msgspec.json.encode
 
@@ -25,8 +25,8 @@ encode = msgspec.json.encode
 @pytest.fixture(autouse=True, scope="module")
 def no_waiting() -> object:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patience, "LONGEST_DELAY_S", 0.0)
-        patch.setattr(patience, "FIRST_DELAY_S", 0.0)
+        patch.setattr(Backoff, "longest_delay_s", 0.0)
+        patch.setattr(Backoff, "first_delay_s", 0.0)
         yield
 
 
@@ -120,14 +120,12 @@ def line(aggregate_id: str, data: str) -> bytes:
 async def run(
     content: bytes, store: FakeStore, batch: int = 5, connections: int = 1, window: int = 1000
 ) -> Sender:
-    service = Service("http://store", connections, 0.05, transport=store.transport())
-    sender = Sender(service, "f", batch, connections, store.position, lambda size, lines: None)
-    try:
+    async with httpx.AsyncClient(transport=store.transport()) as http:
+        client = AsyncEventStoreClient("http://store", retry_for_s=0.05, http=http)
+        sender = Sender(client, "f", batch, connections, store.position, lambda size, lines: None)
         with FileMemory() as memory:
             for read in read_windows(io.BytesIO(content), "f", memory, window, 10**9):
                 await sender.send(read)
-    finally:
-        await service.aclose()
     return sender
 
 

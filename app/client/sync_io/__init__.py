@@ -1,0 +1,1 @@
+"""The parts of the client that wait, for code that is not asynchronous."""
