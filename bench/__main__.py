@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from bench import machine, report
 from bench.cluster import Cluster, running_cluster
-from bench.measurements import MEASUREMENTS
+from bench.live import LiveMeasurement, LiveOutcome, Stage
+from bench.live_report import live_as_json, live_tables
+from bench.measurements import LIVE_MEASUREMENTS, MEASUREMENTS
 from bench.processes import ROOT
 from bench.runner import FULL, NOISY_FROM_CORES, QUICK, Outcome, Runner, Scale
 
@@ -22,11 +24,9 @@ def main() -> None:
     # PostgreSQL is stopped and its data removed, also by `timeout` or a stopped build.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     scale: Scale = FULL if options.full else QUICK
-    chosen = [
-        measurement
-        for measurement in MEASUREMENTS
-        if not options.only or measurement.slug in options.only
-    ]
+    slugs = options.only or _slugs()
+    chosen = [measurement for measurement in MEASUREMENTS if measurement.slug in slugs]
+    live = [measurement for measurement in LIVE_MEASUREMENTS if measurement.slug in slugs]
     service_settings = dict(setting.split("=", 1) for setting in options.set)
     started_at, busy_cores = datetime.now(UTC), machine.busy_cores()
     if busy_cores > NOISY_FROM_CORES:
@@ -36,21 +36,27 @@ def main() -> None:
         about = _about(cluster)
         runner = Runner(cluster, scale, service_settings, _tell)
         outcomes = [runner.outcome(measurement) for measurement in chosen]
-    print(report.tables(outcomes))
+        stage = Stage(cluster, scale.live_timing, service_settings)
+        live_outcomes = [_live_outcome(measurement, stage, scale.rounds) for measurement in live]
+    tables = [report.tables(outcomes)] if outcomes else []
+    tables += [live_tables(live_outcomes)] if live_outcomes else []
+    print("\n\n".join(tables))
     result = {
         "started_at": started_at.isoformat(timespec="seconds"),
         "mode": scale.name,
         "rounds": scale.rounds,
         "seconds_a_run": scale.timing.duration_s,
+        "seconds_a_live_run": scale.live_timing.duration_s,
         "stored_events": cluster.stored_events,
         "load_average_before": busy_cores,
         "service_settings": service_settings,
         **about,
         "measurements": report.as_json(outcomes),
+        "live": live_as_json(live_outcomes),
     }
     file = RESULTS / f"{started_at:%Y%m%dT%H%M%SZ}-{scale.name}.json"
     file.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"\n{_footnote(scale, outcomes)} Result: {file.relative_to(ROOT)}")
+    print(f"\n{_footnote(scale, [*outcomes, *live_outcomes])} Result: {file.relative_to(ROOT)}")
 
 
 def _options() -> argparse.Namespace:
@@ -60,12 +66,12 @@ def _options() -> argparse.Namespace:
         "docs/benchmarks.md.",
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="under 2 minutes; the default")
-    length.add_argument("--full", action="store_true", help="about 12 minutes: figures to cite")
+    length.add_argument("--quick", action="store_true", help="under 5 minutes; the default")
+    length.add_argument("--full", action="store_true", help="half an hour: figures to cite")
     parser.add_argument(
         "--only",
         action="append",
-        choices=[measurement.slug for measurement in MEASUREMENTS],
+        choices=_slugs(),
         help="measure this alone; may be repeated",
     )
     parser.add_argument(
@@ -77,6 +83,13 @@ def _options() -> argparse.Namespace:
         help="start the service with this setting; may be repeated",
     )
     return parser.parse_args()
+
+
+def _slugs() -> list[str]:
+    return [
+        *(measurement.slug for measurement in MEASUREMENTS),
+        *(measurement.slug for measurement in LIVE_MEASUREMENTS),
+    ]
 
 
 def _setting(text: str) -> str:
@@ -93,10 +106,18 @@ def _about(cluster: Cluster) -> dict[str, Any]:
     }
 
 
-def _footnote(scale: Scale, outcomes: Sequence[Outcome]) -> str:
+def _live_outcome(measurement: LiveMeasurement, stage: Stage, rounds: int) -> LiveOutcome:
+    done = []
+    for number in range(1, rounds + 1):
+        _tell(f"{measurement.name}: round {number} of {rounds}")
+        done.append(measurement.round(stage))
+    return LiveOutcome(measurement, done)
+
+
+def _footnote(scale: Scale, outcomes: Sequence[Outcome | LiveOutcome]) -> str:
     text = (
-        f"Medians of {scale.rounds} runs of {scale.timing.duration_s:g} s each, service and "
-        "reference in turns."
+        f"Medians of {scale.rounds} runs of {scale.timing.duration_s:g} s each (live feed: "
+        f"{scale.live_timing.duration_s:g} s), service and reference in turns."
     )
     if any(outcome.is_noisy for outcome in outcomes):
         text += f" ? = others used over {NOISY_FROM_CORES} cores meanwhile: measure again."

@@ -48,22 +48,23 @@ def _end_of_append(expected_version: int, events: Sequence[PermitEvent]) -> byte
 
 def loads(aggregate_ids: Sequence[str], first: int) -> Conversation:
     """Load one aggregate after the other, from the ``first`` on, round and round."""
-    requests = [_get(_AGGREGATE + aggregate_id) for aggregate_id in aggregate_ids]
+    requests = [get(_AGGREGATE + aggregate_id) for aggregate_id in aggregate_ids]
     for index in count(first):
         yield requests[index % len(requests)]
 
 
-def feed_pages(page_size: int, last_position: int) -> Conversation:
+def feed_pages(page_size: int, last_position: int, first_after: int = 0) -> Conversation:
     """Read the feed page by page to its end, and again."""
     while True:
-        after = 0
+        after = first_after
         while after < last_position:
-            body = (yield _get(f"/v1/events?after={after}&limit={page_size}")).body
+            body = (yield get(f"/v1/events?after={after}&limit={page_size}")).body
             # A member behind the events: to decode the page would cost more than to receive it.
             found = _NEXT_AFTER.search(body, body.rindex(b'"next_after"'))
             assert found is not None
             after = int(found[1])
 
 
-def _get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: application/json\r\n\r\n".encode()
+def get(path: str, accept: str = "application/json") -> bytes:
+    """A request without a body."""
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAccept: {accept}\r\n\r\n".encode()

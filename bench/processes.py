@@ -40,6 +40,15 @@ class Server:
         """Resident memory of the process and those that it has started."""
         return sum(process.memory_info().rss for process in _family(self.pid))
 
+    def connections(self) -> int:
+        """How many clients are connected to it."""
+        return sum(
+            connection.status == psutil.CONN_ESTABLISHED
+            and connection.laddr[1] == self.address.port
+            for process in _family(self.pid)
+            for connection in process.net_connections("tcp")
+        )
+
 
 def _family(pid: int) -> list[psutil.Process]:
     process = psutil.Process(pid)
@@ -60,10 +69,15 @@ def cpu_s(pid: int) -> float:
 
 
 @contextmanager
-def running_service(database_host: str, database: str, more: Mapping[str, str]) -> Iterator[Server]:
-    """The service as its users start it, with its default settings and ``more``."""
+def running_service(
+    database_host: str, database: str, more: Mapping[str, str], program: str = "app.cli"
+) -> Iterator[Server]:
+    """The service as its users start it, with its default settings and ``more``.
+
+    ``program``: a module that is run instead of the service's own.
+    """
     settings = {"DATABASE_HOST": database_host, "DATABASE_NAME": database, **more}
-    command = ["-m", "app.cli", "serve", "--host", HOST, "--port"]
+    command = ["-m", program, "serve", "--host", HOST, "--port"]
     with _running(command, settings, "/health/ready") as server:
         yield server
 

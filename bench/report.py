@@ -41,7 +41,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _is_number(column: Sequence[str]) -> bool:
-    return all(cell[:1].isdigit() or cell == "–" for cell in column)
+    return all(cell.lstrip("-")[:1].isdigit() or cell == "–" for cell in column)
 
 
 def _rates(outcome: Outcome) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from typing import Final
 
 from bench import machine
 from bench.cluster import EMPTY, Cluster
+from bench.cores import MACHINE, meters_of, with_others
 from bench.figures import Run, Spread, Timing, Trace, run_of
 from bench.http_load import Address, Load, Meters, drive
 from bench.measurement import Measurement
-from bench.processes import cpu_s, running_echo, running_service
+from bench.processes import running_echo, running_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,14 @@ class Scale:
     name: str
     rounds: int
     timing: Timing
+    live_timing: Timing
+    """Of the live feed: paced, so that there are as many events as seconds allow."""
     aggregates: int
     """In the filled database, each of 100 events."""
 
 
-QUICK: Final = Scale("quick", rounds=2, timing=Timing(0.5, 1.5), aggregates=1_000)
-FULL: Final = Scale("full", rounds=5, timing=Timing(2, 8), aggregates=3_000)
+QUICK: Final = Scale("quick", 2, Timing(0.5, 1.5), live_timing=Timing(1, 3), aggregates=1_000)
+FULL: Final = Scale("full", 5, Timing(2, 8), live_timing=Timing(2, 10), aggregates=3_000)
 
 
 NOISY_FROM_CORES: Final = 0.3
@@ -118,25 +121,15 @@ class Runner:
             cluster.copy_of(measurement.database) as database,
             running_service(cluster.socket_dir, database, self._service_settings) as service,
         ):
-            meters = {
-                "generator": time.process_time,
-                "service": service.cpu_s,
-                "postgresql": lambda: cpu_s(cluster.postmaster_pid),
-                "machine": machine.cpu_s,
-            }
+            meters = {**meters_of(cluster, [service]), MACHINE: machine.cpu_s}
             load = self._drive(measurement, service.address, meters)
             memory_bytes = service.memory_bytes()
             if measurement.database == EMPTY:
                 self._check_stored(database, len(load.trace.ended_at_s), measurement)
             else:
                 _check_read(load.last_body, measurement)
-        cores = dict(load.cores)
-        total = cores.pop("machine")
-        # The clocks of the kernel's counters differ a little.
-        cores["others"] = max(total - sum(cores.values()), 0.0)
-        return ServiceRun(
-            self._run_of(measurement, load.trace), memory_bytes, cores
-        ), load.last_body
+        run = self._run_of(measurement, load.trace)
+        return ServiceRun(run, memory_bytes, with_others(load.cores)), load.last_body
 
     def _run_reference(self, measurement: Measurement) -> Run:
         with self._cluster.copy_of(measurement.database) as database:

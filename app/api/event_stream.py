@@ -123,7 +123,7 @@ def _feed_frame(
     news: News, told: int, *, is_checkpoint_due: bool, was_live: bool
 ) -> tuple[bytes, int, bool]:
     """What is sent of news, the position that the client then knows, and whether it is live."""
-    frames = [_frame_of(event, news.chunk) for event in news.events]
+    frames = [_frame_of_all(news)] if news.events else []
     if news.events:
         told = news.events[-1].global_position
     if (
@@ -135,6 +135,15 @@ def _feed_frame(
         frames.append(b"id: %d\nevent: checkpoint\ndata: %b\n\n" % (news.reached, data))
         told = news.reached
     return b"".join(frames), told, news.is_live
+
+
+def _frame_of_all(news: News) -> bytes:
+    chunk = news.chunk
+    if chunk is None or news.events is not chunk.events:
+        return b"".join([_frame_of(event, chunk) for event in news.events])
+    if chunk.frame is None:
+        chunk.frame = b"".join([_frame_of(event, chunk) for event in chunk.events])
+    return chunk.frame
 
 
 def _frame_of(event: RecordedEvent, chunk: Chunk | None) -> bytes:

@@ -30,6 +30,7 @@ PAUSE_PER_LISTENER_S = 0.0001
 RETRY_S = 0.5
 # After the last listener has gone, for the next one: who polls comes back soon.
 LINGER_S = 5.0
+MAX_CATCHING_UP = 2
 STOP_TIMEOUT_S = 2.0
 
 logger = logging.getLogger(__name__)
@@ -39,19 +40,19 @@ logger = logging.getLogger(__name__)
 class Chunk:
     """All events of the feed behind the position ``start``, up to ``end`` (inclusive).
 
-    ``frames`` is for whoever sends them: what was made of an event once, by its position, for all
-    listeners.
+    ``frames`` and ``frame`` are for whoever sends them: what was made of an event once, by its
+    position, and of all of them together, for all listeners.
     """
 
     start: int
     end: int
     events: list[RecordedEvent]
     frames: dict[int, bytes] = field(default_factory=dict)
+    frame: bytes | None = None
+    json_bytes: int = field(init=False)
 
-    @property
-    def json_bytes(self) -> int:
-        """The bytes of the events' JSON."""
-        return sum(
+    def __post_init__(self) -> None:
+        self.json_bytes = sum(
             memoryview(event.event_data).nbytes + memoryview(event.metadata).nbytes
             for event in self.events
         )
@@ -67,6 +68,9 @@ class FeedTail:
     """
 
     def __init__(self, reader: EventReader, max_listeners: int) -> None:
+        # For listeners that catch up by pages of their own: they take turns, or many of them would
+        # take the connections that appends need.
+        self.catching_up = asyncio.Semaphore(MAX_CATCHING_UP)
         self._reader = reader
         self._max_listeners = max_listeners
         self._listeners = 0

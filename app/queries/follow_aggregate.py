@@ -61,13 +61,14 @@ class AggregateFollower:
         return []
 
     async def _read_page(self) -> list[RecordedEvent]:
-        page = await read_events(
-            self._reader,
-            self._aggregate_type,
-            self._aggregate_id,
-            EventRange(self._version, MAX_VERSION),
-            PAGE_EVENTS,
-        )
+        async with self._tail.catching_up:
+            page = await read_events(
+                self._reader,
+                self._aggregate_type,
+                self._aggregate_id,
+                EventRange(self._version, MAX_VERSION),
+                PAGE_EVENTS,
+            )
         self._has_more = page.reached < page.version
         if self._has_more:
             self._version = page.reached + 1

@@ -94,13 +94,14 @@ class FeedFollower:
         return news
 
     async def _read_page(self) -> News:
-        page = await self._reader.read_feed(
-            self._filter,
-            after=self._after,
-            limit=PAGE_EVENTS,
-            store_id=self._store_id,
-            large_json_bytes=PAGE_BYTES,
-        )
+        async with self._tail.catching_up:
+            page = await self._reader.read_feed(
+                self._filter,
+                after=self._after,
+                limit=PAGE_EVENTS,
+                store_id=self._store_id,
+                large_json_bytes=PAGE_BYTES,
+            )
         self._has_read, self._store_id = True, page.head.store_id
         return News(page.head.store_id, page.events, page.reached, page.head.safe_position)
 
@@ -124,6 +125,8 @@ class FeedFollower:
 def _first_of(chunk: Chunk, after: int) -> tuple[list[RecordedEvent], int]:
     """The first events of a chunk behind a position, and up to where these are all."""
     events = chunk.events
+    if after == chunk.start and len(events) <= PAGE_EVENTS and chunk.json_bytes <= PAGE_BYTES:
+        return events, chunk.end
     if after > chunk.start:
         events = [event for event in events if event.global_position > after]
     sizes = accumulate(len(memoryview(event.event_data)) for event in events)

@@ -1,12 +1,22 @@
 """The parts of the benchmark that compute: a wrong one would go unnoticed in its tables."""
 
+import asyncio
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.cores import with_others
+from bench.event_stream import Continuity, EventIds, StreamedResponse
 from bench.figures import Spread, Timing, TooFewRequests, Trace, percentile, run_of
+from bench.http_load import LoadFailed
 from bench.http_response import Response, ResponseReader, UnreadableResponse
+from bench.live import Figure, FigureOfRounds, Goal
+from bench.observation import Latencies, Observation, by_position
+from bench.pacing import Append, Schedule, append_paced
 from bench.pgbench import array_literal, trace_of
+from bench.subscriber import Arrival
 
 TIMING = Timing(warm_up_s=1, duration_s=2)
 
@@ -95,3 +105,179 @@ def test_the_logs_of_pgbench_s_threads_become_one_trace() -> None:
 
 def test_elements_of_an_array_are_quoted() -> None:
     assert array_literal(['{"a": 1}', "\\"]) == r'{"{\"a\": 1}","\\"}'
+
+
+STREAM_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40)), st.lists(st.integers(min_value=0)))
+def test_a_streamed_answer_is_read_however_its_bytes_are_cut(
+    chunks: list[bytes], cuts: list[int]
+) -> None:
+    sent = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
+    response = StreamedResponse()
+    content = b"".join(map(response.feed, pieces(STREAM_HEAD + sent, cuts)))
+    assert content == b"".join(chunks)
+    assert response.is_complete
+
+
+def test_a_streamed_answer_without_its_end_is_not_complete() -> None:
+    response = StreamedResponse()
+    assert response.feed(STREAM_HEAD + b"3\r\nabc\r\n") == b"abc"
+    assert not response.is_complete
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 503 Service Unavailable\r\ntransfer-encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na",
+    ],
+)
+def test_what_is_no_streamed_answer_is_an_error(head: bytes) -> None:
+    with pytest.raises(UnreadableResponse):
+        StreamedResponse().feed(head)
+
+
+def event(position: int) -> bytes:
+    # What looks like the begin of another event is inside of a string.
+    data = json.dumps({"text": "\n\nid: 99\n", "global_position": position})
+    return b"id: %d\ndata: %b\n\n" % (position, data.encode())
+
+
+def checkpoint(position: int) -> bytes:
+    return b'id: %d\nevent: checkpoint\ndata: {"safe_position": %d}\n\n' % (position, position)
+
+
+@given(st.lists(st.integers(1, 10**12)), st.lists(st.integers(min_value=0)))
+def test_ids_of_events_are_counted_and_those_of_checkpoints_are_not(
+    positions: list[int], cuts: list[int]
+) -> None:
+    frames = [b"retry: 1000\n\n", b": still there\n\n", checkpoint(7), *map(event, positions)]
+    ids = EventIds()
+    found = [ids.feed(piece) for piece in pieces(b"".join(frames), cuts)]
+    assert [position for some in found for position in some] == positions
+    assert ids.is_live
+
+
+def test_a_stream_is_live_from_its_first_checkpoint_on() -> None:
+    ids = EventIds()
+    assert ids.feed(event(1)) == [1]
+    assert not ids.is_live
+    assert ids.feed(checkpoint(1)) == []
+    assert ids.is_live
+
+
+def test_what_is_missed_and_what_comes_again_is_counted() -> None:
+    continuity = Continuity(after=10)
+    continuity.take([11, 12])
+    assert (continuity.reached, continuity.missed, continuity.repeated) == (12, 0, 0)
+    continuity.take([14, 12, 14, 17])
+    assert (continuity.reached, continuity.missed, continuity.repeated) == (17, 3, 2)
+
+
+def test_a_schedule_is_even_and_has_a_warm_up() -> None:
+    schedule = Schedule(rate=10, timing=TIMING)
+    assert schedule.count == 30
+    assert schedule.first_measured == 10
+    assert [schedule.due_at_s(number) for number in (0, 1, 29)] == [0, 0.1, 2.9]
+
+
+async def test_appends_are_sent_when_they_are_due_though_none_is_answered() -> None:
+    answer = asyncio.Event()
+    sent = 0
+
+    async def append() -> int:
+        nonlocal sent
+        sent += 1
+        number = sent
+        if sent == 5:
+            answer.set()
+        await answer.wait()
+        return number
+
+    appends = await append_paced([append] * 5, Schedule(100, Timing(0, 0.05)))
+    assert [made.number for made in appends] == [0, 1, 2, 3, 4]
+    assert {made.position for made in appends} == {1, 2, 3, 4, 5}
+    due_at_s = [made.due_at_s for made in appends]
+    assert due_at_s == pytest.approx([due_at_s[0] + number / 100 for number in range(5)])
+
+
+async def test_waiting_for_a_connection_is_part_of_an_append() -> None:
+    async def append() -> int:
+        await asyncio.sleep(0.2)
+        return 1
+
+    first, second = await append_paced([append], Schedule(1000, Timing(0, 0.002)))
+    assert second.sent_at_s < first.answered_at_s < second.answered_at_s - 0.15
+
+
+async def test_an_append_that_fails_ends_the_run() -> None:
+    async def append() -> int:
+        raise LoadFailed("answer 503")
+
+    with pytest.raises(LoadFailed, match="answer 503"):
+        await append_paced([append], Schedule(100, Timing(0, 10)))
+
+
+def test_delivery_is_timed_from_sending_and_from_the_answer() -> None:
+    appends = [
+        Append(number, number / 10, number / 10 + 0.01, number / 10 + 0.03, position=number + 1)
+        for number in range(30)
+    ]
+    seen = Observation(Schedule(10, TIMING), appends, cores={})
+    # Those of the warm-up came late, which does not count; the last one did not come.
+    arrivals = [Arrival(9, 1, 10), *(Arrival(p / 10 - 0.08, p, p) for p in range(11, 30))]
+    arrived_at_s = dict(by_position(arrivals))
+    assert seen.missed(arrived_at_s) == 1
+    sending, answer = seen.from_sending(arrived_at_s.items()), seen.from_answer(arrivals_of(seen))
+    assert (sending.p50_ms, sending.p99_ms) == pytest.approx((10, 10))
+    assert (answer.p50_ms, answer.p99_ms) == pytest.approx((-20, -20))
+    assert seen.appending.p50_ms == pytest.approx(20)
+    assert seen.late.p99_ms == pytest.approx(10)
+    assert seen.rate == pytest.approx(20 / 2.03)
+
+
+def arrivals_of(seen: Observation) -> list[tuple[int, float]]:
+    """As if each event had arrived 20 ms before its answer."""
+    return [(append.position, append.answered_at_s - 0.02) for append in seen.appends]
+
+
+def test_percentiles_are_of_all_latencies() -> None:
+    assert Latencies.of(n / 1000 for n in range(100, 0, -1)) == Latencies(p50_ms=50, p99_ms=99)
+
+
+@pytest.mark.parametrize(
+    ("goal", "value", "reference", "is_met"),
+    [
+        (Goal("<", 5), 4.9, None, True),
+        (Goal("<", 5), 5, None, False),
+        (Goal("≥", 0.5, of_ratio=True), 1, 2, True),
+        (Goal("≥", 0.5, of_ratio=True), 1, 2.1, False),
+        (Goal("=", 0), 1, 0, False),
+    ],
+)
+def test_a_goal_is_met_or_not(
+    goal: Goal, value: float, reference: float | None, is_met: bool
+) -> None:
+    assert goal.is_met(value, reference) is is_met
+
+
+def test_a_figure_over_rounds_is_the_medians_and_their_ratio() -> None:
+    rounds = [Figure("p50", "ms", value, 2, Goal("<", 4)) for value in (9, 3, 1)]
+    figure = FigureOfRounds.of(rounds)
+    assert figure.value == Spread(3, 1, 9)
+    assert figure.ratio == 1.5
+    assert figure.is_met
+    assert FigureOfRounds.of([Figure("p50", "ms", 1)]).ratio is None
+    assert FigureOfRounds.of([Figure("p50", "ms", 1)]).is_met is None
+
+
+def test_nothing_may_be_missed_in_any_round() -> None:
+    rounds = [Figure("missed", "events", missed, 0, Goal("=", 0)) for missed in (0, 0, 1)]
+    assert FigureOfRounds.of(rounds).is_met is False
+
+
+def test_what_the_machine_used_beyond_the_named_is_others() -> None:
+    assert with_others({"service": 0.5, "machine": 0.75}) == {"service": 0.5, "others": 0.25}
+    assert with_others({"service": 0.5, "machine": 0.4}) == {"service": 0.5, "others": 0}
