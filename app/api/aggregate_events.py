@@ -14,7 +14,6 @@ from app.api.event_stream import (
     EVENT_STREAM_MEDIA_TYPE,
     EventStreamResponse,
     aggregate_frames,
-    begun,
     parse_last_event_id,
 )
 from app.api.examples import (
@@ -295,4 +294,4 @@ async def _subscription(
         aggregate_id,
         from_version=from_version,
     )
-    return EventStreamResponse(await begun(aggregate_frames(services.feed_tail, follower)))
+    return EventStreamResponse(await primed(aggregate_frames(services.feed_tail, follower)))

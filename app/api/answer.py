@@ -1,7 +1,8 @@
 """Encodes answers; JSON that is stored passes through unparsed."""
 
-from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.responses import Response, StreamingResponse
@@ -10,6 +11,8 @@ from app.events import RecordedEvent
 
 JSON_MEDIA_TYPE = "application/json"
 NDJSON_MEDIA_TYPE = "application/x-ndjson"
+
+Item = TypeVar("Item")
 
 encoder = msgspec.json.Encoder()
 
@@ -21,22 +24,24 @@ def json_answer(
     return Response(encoder.encode(body), status_code, headers, JSON_MEDIA_TYPE)
 
 
-async def primed(
-    pages: AsyncIterator[list[RecordedEvent]],
-) -> AsyncIterator[list[RecordedEvent]]:
-    """The same pages, the first of them read already.
+async def primed(items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:
+    """The same items, the first of them made already.
 
     What keeps a stream from beginning is so raised before the answer's status line is sent.
     """
-    nothing: list[RecordedEvent] = []
-    first = await anext(pages, nothing)
+    try:
+        first = [await anext(items)]
+    except StopAsyncIteration:
+        first = []
 
-    async def all_pages() -> AsyncIterator[list[RecordedEvent]]:
-        yield first
-        async for page in pages:
-            yield page
+    async def all_items() -> AsyncGenerator[Item, None]:
+        async with aclosing(items):
+            while first:
+                yield first.pop()
+            async for item in items:
+                yield item
 
-    return all_pages()
+    return all_items()
 
 
 def ndjson_answer(

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive
 
 # As nginx says it; nobody is there to read it.
 CLIENT_HAS_GONE = 499
@@ -18,7 +19,7 @@ async def while_connected(request: Request, answering: Coroutine[Any, Any, Respo
     or was read.
     """
     task = asyncio.create_task(answering)
-    leaving = asyncio.create_task(_disconnect(request))
+    leaving = asyncio.create_task(disconnected(request.receive))
     try:
         await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
         return task.result() if task.done() else Response(status_code=CLIENT_HAS_GONE)
@@ -28,6 +29,7 @@ async def while_connected(request: Request, answering: Coroutine[Any, Any, Respo
         await asyncio.gather(task, leaving, return_exceptions=True)
 
 
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def disconnected(receive: Receive) -> None:
+    """Return when the client has gone."""
+    while (await receive())["type"] != "http.disconnect":
         pass

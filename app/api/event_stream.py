@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api.answer import encoder
+from app.api.disconnect import disconnected
 from app.api.negotiation import VARY_ACCEPT
 from app.errors import InvalidInput
 from app.events import RecordedEvent
@@ -50,7 +51,7 @@ class EventStreamResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request."""
         sending = asyncio.create_task(self._send_all(send))
-        leaving = asyncio.create_task(_disconnect(receive))
+        leaving = asyncio.create_task(disconnected(receive))
         try:
             while True:
                 sent = self._sent
@@ -77,11 +78,6 @@ class EventStreamResponse(Response):
                     await send({"type": "http.response.body", "body": part, "more_body": True})
                     self._sent += 1
         await send({"type": "http.response.body", "body": b""})
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def parse_last_event_id(text: str, *, digits: int) -> int:
@@ -175,16 +171,3 @@ async def aggregate_frames(tail: FeedTail, follower: AggregateFollower) -> Frame
             # A comment: there is no id of which nothing has come yet.
             yield prefix + (frame or b": still there\n\n")
             prefix = b""
-
-
-async def begun(frames: Frames) -> Frames:
-    """The same frames, the first of them made already: an error is raised here."""
-    first = await anext(frames, b"")
-
-    async def all_frames() -> Frames:
-        async with aclosing(frames):
-            yield first
-            async for frame in frames:
-                yield frame
-
-    return all_frames()

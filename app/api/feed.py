@@ -20,7 +20,6 @@ from app.api.disconnect import while_connected
 from app.api.event_stream import (
     EVENT_STREAM_MEDIA_TYPE,
     EventStreamResponse,
-    begun,
     feed_frames,
     parse_last_event_id,
 )
@@ -202,7 +201,7 @@ async def _subscription(services: OpenServices, asked: _Asked) -> Response:
         after=asked.after,
         store_id=asked.store_id,
     )
-    frames = await begun(feed_frames(services.feed_tail, follower, asked.after))
+    frames = await primed(feed_frames(services.feed_tail, follower, asked.after))
     return EventStreamResponse(frames, follower.store_id)
 
 

@@ -1,6 +1,6 @@
 """Reads the events of one aggregate, by pages or as a stream."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from app.errors import AggregateNotFound
@@ -61,7 +61,7 @@ def next_range(wanted: EventRange, page: EventsPage) -> EventRange | None:
 
 async def stream_events(
     reader: EventReader, aggregate_type: str, aggregate_id: str, wanted: EventRange, limit: int
-) -> AsyncIterator[list[RecordedEvent]]:
+) -> AsyncGenerator[list[RecordedEvent], None]:
     """All events of the range, at most ``limit``, by pages; as of the first page.
 
     No connection is held between pages, so a slow reader costs the database nothing.

@@ -1,6 +1,6 @@
 """Streams the feed up to where it is safe now."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from app.events import RecordedEvent
 from app.store.event_reader import EventReader
@@ -18,7 +18,7 @@ async def stream_feed(
     limit: int | None,
     store_id: str | None,
     head: FeedHead,
-) -> AsyncIterator[list[RecordedEvent]]:
+) -> AsyncGenerator[list[RecordedEvent], None]:
     """All events behind the position ``after`` up to ``head``, at most ``limit``, by pages.
 
     No connection is held between pages, so a slow reader costs the database nothing.

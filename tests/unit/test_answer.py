@@ -1,7 +1,7 @@
 """app.api.answer: streams are whole, whatever the pages are that they are made of."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -44,7 +44,7 @@ def event(version: int) -> RecordedEvent:
     )
 
 
-async def pages_of(sizes: list[int], first: int = 1) -> AsyncIterator[list[RecordedEvent]]:
+async def pages_of(sizes: list[int], first: int = 1) -> AsyncGenerator[list[RecordedEvent], None]:
     for size in sizes:
         yield [event(version) for version in range(first, first + size)]
         first += size
@@ -91,7 +91,7 @@ async def test_ndjson_has_a_line_for_each_event_whichever_pages_are_empty(
 
 
 async def test_what_keeps_a_stream_from_beginning_is_raised_before_its_answer() -> None:
-    async def broken() -> AsyncIterator[list[RecordedEvent]]:
+    async def broken() -> AsyncGenerator[list[RecordedEvent], None]:
         yield [event(int("broken"))]
 
     with pytest.raises(ValueError, match="broken"):
