@@ -33,7 +33,7 @@ async def check_live_endpoint() -> Response:
     summary="Can the service do its work?",
     responses={
         200: openapi.answer(
-            "It can.", ReadyAnswer, example={"status": "ready", "schema_revision": "0001"}
+            "It can.", ReadyAnswer, example={"status": "ready", "schema_revision": "0002"}
         ),
         500: openapi.UNEXPECTED,
         503: openapi.UNAVAILABLE,
