@@ -113,13 +113,13 @@ class Expectation:
 ANY_VERSION = Expectation()
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """One append, complete: events with the ids and the times under which they will be stored.
 
     ``event_ids`` are complete; ``occurred_at``, ``correlation_id`` and ``causation_id`` are for
     events that carry none themselves. ``following_event_id`` is the id that one more event of the
     same idempotency key would have: stored, it tells that the key stands for a longer append.
+    ``has_new_ids``: the service has made all ids just now, so that none can be stored already.
     """
 
     aggregate_type: str
@@ -131,6 +131,12 @@ class Append:
     following_event_id: UUID | None = None
     correlation_id: UUID | None = None
     causation_id: UUID | None = None
+    has_new_ids: bool = False
+
+    @property
+    def aggregate(self) -> tuple[str, str]:
+        """The aggregate's type and id."""
+        return self.aggregate_type, self.aggregate_id
 
 
 @dataclass(frozen=True, slots=True)

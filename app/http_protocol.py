@@ -1,5 +1,6 @@
-"""What uvicorn's HTTP protocol leaves out: problem details, and streams as HTTP/1.0 has them."""
+"""What uvicorn's HTTP protocol leaves out: problem details, HTTP/1.0 streams, single writes."""
 
+import asyncio
 import socket
 import struct
 from typing import Any
@@ -47,6 +48,36 @@ class ProblemProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
             _end_by_close(self.cycle)
+        elif self.scope["method"] != "HEAD":
+            self.cycle.transport = _HeadWithBody(self.transport)  # type: ignore[assignment]
+
+
+class _HeadWithBody:
+    """A transport that sends the head of an answer together with its body.
+
+    uvicorn writes each by itself, at the price of a system call, and often of a packet, more. The
+    head of an answer without a length is sent at once: nobody knows when its first part comes.
+    """
+
+    __slots__ = ("_head", "_is_begun", "_transport", "close", "get_extra_info", "is_closing")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._is_begun = False
+        self._head = b""
+        self.close = transport.close
+        self.get_extra_info = transport.get_extra_info
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            if b"\r\ncontent-length: " in data:
+                self._head = data
+                return
+        elif self._head:
+            data, self._head = self._head + data, b""
+        self._transport.write(data)
 
 
 def _end_by_close(cycle: RequestResponseCycle) -> None:

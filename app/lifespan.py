@@ -34,6 +34,8 @@ def lifespan(settings: Settings) -> Lifespan:
             await database.open()
             stack.push_async_callback(database.close, timeout_s=CLOSE_TIMEOUT_S)
             services = OpenServices.on(database, reachable, head_revision())
+            # Appends whose clients are gone may still be on their way to the database.
+            stack.push_async_callback(services.event_store.drain)
             stack.push_async_callback(services.feed_tail.stop)
             stack.push_async_callback(services.position_watch.stop)
             yield {"services": services, "stop_streams": services.stop_streams}

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -21,6 +22,7 @@ from app.api.bodies_in_flight import BodiesInFlight
 from app.api.openapi import install_openapi
 from app.api.path_segments import RawPath
 from app.api.problems import add_problem_handlers
+from app.api.short_way import ShortWay
 from app.lifespan import lifespan
 from app.settings import Settings
 
@@ -54,6 +56,20 @@ ROUTERS = (
 def create_app(settings: Settings | None = None) -> ASGIApp:
     """The ASGI application, configured by ``settings`` or else by the environment."""
     settings = settings or Settings()
+    app: ASGIApp = BodiesInFlight(ShortWay(create_api(settings)))
+    if settings.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["ETag", "Retry-After", "Store-Id"],
+        )
+    return app
+
+
+def create_api(settings: Settings) -> FastAPI:
+    """All operations and their OpenAPI document."""
     app = FastAPIOffline(
         title="Event store",
         version=version("eventstore"),
@@ -69,13 +85,4 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
         app.include_router(router)
     install_openapi(app)
     app.add_middleware(RawPath)
-    app.add_middleware(BodiesInFlight)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=["ETag", "Retry-After", "Store-Id"],
-        )
     return app

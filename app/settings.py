@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     max_events_per_append: int = Field(
         default=10_000, ge=1, description="More events in one request are refused with 422."
     )
+    max_waiting_appends: int = Field(
+        default=1_000,
+        ge=1,
+        description="Further appends are refused with 503 while so many wait in one worker.",
+    )
 
     max_subscribers: int = Field(
         default=1_000,

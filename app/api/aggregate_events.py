@@ -1,6 +1,7 @@
 """The events of one aggregate: append and read."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
+from uuid import UUID
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -56,9 +57,10 @@ from app.api.services import OpenServices, Services, now
 from app.commands.append_events import append_events
 from app.commands.prepare_append import prepare_append, refuse_too_many_events
 from app.errors import InvalidInput, VersionConflict
-from app.events import MAX_VERSION, Append, Appended
+from app.events import MAX_VERSION, Append, Appended, Expectation
 from app.queries.follow_aggregate import AggregateFollower
 from app.queries.load_aggregate import loaded_version
+from app.queries.read_ahead import read_ahead
 from app.queries.read_events import EventRange, next_range, read_events, stream_events
 from app.store.event_reader import EventReader
 
@@ -147,29 +149,60 @@ async def append_events_endpoint(
     `If-Match: "3"` (exactly 3), `If-Match: *` (must exist), `If-None-Match: *` (must not exist).
     An append with the same event ids (or `Idempotency-Key`) and content is safe to repeat.
     """
-    header = header_expectation(if_match, if_none_match)
-    body = decode_body(await read_body(request, services.settings.max_body_bytes), _decoder)
-    refuse_too_many_events(len(body.events), services.settings.max_events_per_append, "$.events")
+    conditions = AppendConditions(
+        header_expectation(if_match, if_none_match), idempotency_key, correlation_id, causation_id
+    )
+    body = await read_body(request, services.settings.max_body_bytes)
+    return await answer_append(
+        services, aggregate_type, aggregate_id, conditions, body, tells_events=bool(include)
+    )
+
+
+class AppendConditions(NamedTuple):
+    """What the headers of an append say."""
+
+    expectation: Expectation | None = None
+    idempotency_key: str | None = None
+    correlation_id: UUID | None = None
+    causation_id: UUID | None = None
+
+
+async def answer_append(
+    services: OpenServices,
+    aggregate_type: str,
+    aggregate_id: str,
+    conditions: AppendConditions,
+    raw_body: bytes,
+    *,
+    tells_events: bool = False,
+) -> Response:
+    """Append the events of a request's body, and answer.
+
+    ``tells_events``: a version conflict has the events after the expected version.
+    """
+    settings = services.settings
+    body = decode_body(raw_body, _decoder)
+    refuse_too_many_events(len(body.events), settings.max_events_per_append, "$.events")
     append = prepare_append(
         aggregate_type,
         aggregate_id,
-        combined_expectation(header, body.expected_version),
+        combined_expectation(conditions.expectation, body.expected_version),
         body.events,
         now=now(),
-        correlation_id=correlation_id,
-        causation_id=causation_id,
-        idempotency_key=idempotency_key,
+        correlation_id=conditions.correlation_id,
+        causation_id=conditions.causation_id,
+        idempotency_key=conditions.idempotency_key,
     )
     try:
         appended = await append_events(services.event_store, append)
     except VersionConflict as conflict:
-        if include:
+        if tells_events:
             await add_conflicting_events(services.event_reader, conflict)
-        if header is not None:
+        if conditions.expectation is not None:
             raise PreconditionFailed(conflict) from conflict
         raise
     return json_answer(
-        append_answer(append, appended, services.settings.snapshot_every),
+        append_answer(append, appended, settings.snapshot_every),
         status_code=200 if appended.replayed else 201,
         headers={"ETag": entity_tag(appended.version)},
     )
@@ -264,7 +297,7 @@ async def read_events_endpoint(
     if media_type == NDJSON_MEDIA_TYPE:
         pages = stream_events(reader, aggregate_type, aggregate_id, wanted, limit or MAX_VERSION)
         # The first page before the status line: an unknown aggregate is still a 404.
-        return ndjson_answer(await primed(pages), VARY_ACCEPT)
+        return ndjson_answer(await primed(read_ahead(pages)), VARY_ACCEPT)
     if if_none_match is not None:
         # Events never change, so the same request has the same page as long as none is appended.
         tag = entity_tag(await loaded_version(reader, aggregate_type, aggregate_id))

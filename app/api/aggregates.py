@@ -1,5 +1,6 @@
 """Aggregates: load one, list those of a type, list the types."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -25,7 +26,7 @@ from app.api.schemas import (
     AggregateTypesAnswer,
     AggregateTypeSummary,
 )
-from app.api.services import Services
+from app.api.services import OpenServices, Services
 from app.errors import VersionNotFound
 from app.events import MAX_NAME_LENGTH, MAX_VERSION, NAME_PATTERN
 from app.queries.load_aggregate import load_aggregate, loaded_version
@@ -97,11 +98,31 @@ async def load_aggregate_endpoint(
         )
         if is_current(if_none_match, tag):
             return Response(status_code=304, headers={"ETag": tag})
-    aggregate = await load_aggregate(
-        reader,
+    return await answer_load(
+        services,
         aggregate_type,
         aggregate_id,
         use_snapshot=snapshot,
+        at_version=at_version,
+        as_of=as_of,
+    )
+
+
+async def answer_load(
+    services: OpenServices,
+    aggregate_type: str,
+    aggregate_id: str,
+    *,
+    use_snapshot: bool = True,
+    at_version: int | None = None,
+    as_of: datetime | None = None,
+) -> Response:
+    """Load an aggregate, and answer."""
+    aggregate = await load_aggregate(
+        services.event_reader,
+        aggregate_type,
+        aggregate_id,
+        use_snapshot=use_snapshot,
         at_version=at_version,
         as_of=as_of,
     )

@@ -1,6 +1,6 @@
 """Encodes answers; JSON that is stored passes through unparsed."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -17,11 +17,32 @@ Item = TypeVar("Item")
 encoder = msgspec.json.Encoder()
 
 
+class JsonResponse(Response):
+    """An answer of JSON text, made in a fraction of the time that the framework's takes."""
+
+    def __init__(
+        self, body: bytes, status_code: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """``headers``: names and values in ASCII."""
+        self.status_code = status_code
+        self.background = None
+        self.body = body
+        self.raw_headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", JSON_MEDIA_TYPE.encode()),
+        ]
+        if headers:
+            self.raw_headers += [
+                (name.lower().encode("ascii"), value.encode("ascii"))
+                for name, value in headers.items()
+            ]
+
+
 def json_answer(
-    body: object, status_code: int = 200, headers: dict[str, str] | None = None
+    body: object, status_code: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """An answer with a JSON body."""
-    return Response(encoder.encode(body), status_code, headers, JSON_MEDIA_TYPE)
+    return JsonResponse(encoder.encode(body), status_code, headers)
 
 
 async def primed(items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None]:

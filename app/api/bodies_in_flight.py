@@ -31,6 +31,9 @@ class BodiesInFlight:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with the means to count its body."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         held_bytes = 0
 
         def hold(count: int, max_bytes: int) -> None:

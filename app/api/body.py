@@ -4,7 +4,8 @@ import re
 from typing import TypeVar
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Receive, Scope
 
 from app.api.bodies_in_flight import hold_body_bytes
 from app.commands.locate_unstorable import locate_in_json
@@ -29,6 +30,11 @@ class BodyTooLargeError(Exception):
 
 
 async def read_body(request: Request, max_body_bytes: int) -> bytes:
+    """The whole body of a request; see `receive_body`."""
+    return await receive_body(request.scope, request.receive, max_body_bytes)
+
+
+async def receive_body(scope: Scope, receive: Receive, max_body_bytes: int) -> bytes:
     """The whole body.
 
     What is not read here is read and dropped by the server, also behind the answer: a connection
@@ -40,19 +46,21 @@ async def read_body(request: Request, max_body_bytes: int) -> bytes:
         ServiceBusy: It and the other bodies in flight take too much memory.
         MalformedBodyError: The client has gone; nobody is there to read the answer.
     """
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_body_bytes:
-        raise BodyTooLargeError(max_body_bytes)
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > max_body_bytes:
+            raise BodyTooLargeError(max_body_bytes)
     body = bytearray()
-    try:
-        async for chunk in request.stream():
-            if len(body) + len(chunk) > max_body_bytes:
-                raise BodyTooLargeError(max_body_bytes)
-            hold_body_bytes(request.scope, len(chunk), max_body_bytes)
-            body += chunk
-    except ClientDisconnect as error:
-        raise MalformedBodyError("the client went away before the end of the body") from error
-    return bytes(body)
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedBodyError("the client went away before the end of the body")
+        chunk: bytes = message.get("body", b"")
+        if len(body) + len(chunk) > max_body_bytes:
+            raise BodyTooLargeError(max_body_bytes)
+        hold_body_bytes(scope, len(chunk), max_body_bytes)
+        if not message.get("more_body", False):
+            return bytes(body + chunk) if body else chunk
+        body += chunk
 
 
 def decode_body(body: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:

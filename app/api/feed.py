@@ -40,6 +40,7 @@ from app.api.services import OpenServices, Services
 from app.errors import EventNotFound, InvalidInput, StoreChanged
 from app.events import MAX_POSITION, RecordedEvent
 from app.queries.follow_feed import FeedFollower
+from app.queries.read_ahead import read_ahead
 from app.queries.read_feed import Feed, read_feed, wait_for_feed
 from app.queries.stream_feed import stream_feed
 from app.store.feed_statement import FeedFilter
@@ -175,7 +176,14 @@ async def read_feed_endpoint(
         return await _ndjson(services, asked)
     if wait:
         return await while_connected(request, _first_page(services, asked, wait_s=wait))
-    return await _page(services, asked, backward=backward)
+    return await answer_page(
+        services,
+        asked.filter,
+        after=asked.after,
+        limit=asked.limit or DEFAULT_LIMIT,
+        backward=backward,
+        store_id=asked.store_id,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,18 +224,29 @@ async def _ndjson(services: OpenServices, asked: _Asked) -> Response:
         store_id=asked.store_id,
         head=head,
     )
-    return ndjson_answer(await primed(pages), {"Store-Id": head.store_id, **VARY_ACCEPT})
+    return ndjson_answer(
+        await primed(read_ahead(pages)), {"Store-Id": head.store_id, **VARY_ACCEPT}
+    )
 
 
-async def _page(services: OpenServices, asked: _Asked, *, backward: bool) -> Response:
+async def answer_page(
+    services: OpenServices,
+    feed_filter: FeedFilter,
+    *,
+    after: int,
+    limit: int,
+    backward: bool = False,
+    store_id: str | None = None,
+) -> Response:
+    """Read a page of the feed, and answer."""
     return _page_answer(
         await read_feed(
             services.event_reader,
-            asked.filter,
-            after=asked.after,
-            limit=asked.limit or DEFAULT_LIMIT,
+            feed_filter,
+            after=after,
+            limit=limit,
             backward=backward,
-            store_id=asked.store_id,
+            store_id=store_id,
         )
     )
 

@@ -134,7 +134,7 @@ def _members(error: Exception) -> dict[str, Any]:
     return members
 
 
-def answer_error(_: Request, error: Exception) -> Response:
+def answer_error(_: Request | None, error: Exception) -> Response:
     """Answer an error of the table: its data become members of the problem."""
     kind = kind_of(error)
     headers = {}
@@ -180,7 +180,7 @@ def _framework_kind(status: int) -> Kind:
     return FRAMEWORK_KINDS.get(status, Kind(status, phrase.lower().replace(" ", "-"), phrase))
 
 
-def answer_unexpected_error(_: Request, error: Exception) -> Response:
+def answer_unexpected_error(_: Request | None, error: Exception) -> Response:
     """Answer a defect without its trace, which goes to the log."""
     return problem_response(UNEXPECTED, UNEXPECTED_DETAIL)
 

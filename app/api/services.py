@@ -40,7 +40,9 @@ class OpenServices:
         return cls(
             settings,
             database,
-            EventStore(database, on_appended=tail.wake),
+            EventStore(
+                database, on_appended=tail.wake, max_waiting_appends=settings.max_waiting_appends
+            ),
             reader,
             SnapshotStore(database),
             position_store,

@@ -32,6 +32,8 @@ def serve_http(
         log_config=None,
         access_log=settings.log_level == "debug",
         server_header=False,
+        # No answer tells a client's address or the scheme of its URL.
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S,
     )
     server = _Server(config, on_up)

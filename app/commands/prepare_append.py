@@ -5,15 +5,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
-import uuid_utils
-
-from app.commands.refuse_expanding_numbers import refuse_expanding_numbers
+from app.commands.refuse_expanding_numbers import has_exponents, refuse_expanding_numbers
 from app.errors import InvalidInput
-from app.events import NULL, Append, Expectation, NewEvent
+from app.events import Append, Expectation, NewEvent
+from app.store.event_ids import new_event_id
 
 # The namespace of event ids that are derived from an Idempotency-Key. It must never change: a
 # retry is recognised by deriving the same ids again.
 IDEMPOTENCY_NAMESPACE = UUID("4c8b1d0e-5b0f-5a55-9c3e-0f6b2a1c7d44")
+
+NOT_AN_OBJECT = "must be a JSON object"
 
 # Both exclusive: the driver takes these two for PostgreSQL's -infinity and infinity.
 EARLIEST = datetime.min.replace(tzinfo=UTC)
@@ -51,17 +52,20 @@ def prepare_append(
         return uuid5(IDEMPOTENCY_NAMESPACE, name)
 
     event_ids = []
+    has_new_ids = idempotency_key is None
     for ordinal, event in enumerate(events):
-        _check(event, f"{place}.events[{ordinal}]")
+        check_event(event, f"{place}.events[{ordinal}]")
         if event.event_id is not None:
             event_ids.append(event.event_id)
+            has_new_ids = False
         elif idempotency_key is not None:
             event_ids.append(derived_id(ordinal))
         else:
-            event_ids.append(UUID(bytes=uuid_utils.uuid7().bytes))
-    _refuse_repeated_ids(
-        [(event_id, f"{place}.events[{n}].event_id") for n, event_id in enumerate(event_ids)]
-    )
+            event_ids.append(new_event_id())
+    if not has_new_ids:
+        _refuse_repeated_ids(
+            [(event_id, f"{place}.events[{n}].event_id") for n, event_id in enumerate(event_ids)]
+        )
     return Append(
         aggregate_type=aggregate_type,
         aggregate_id=aggregate_id,
@@ -72,6 +76,7 @@ def prepare_append(
         occurred_at=now,
         correlation_id=correlation_id,
         causation_id=causation_id,
+        has_new_ids=has_new_ids,
     )
 
 
@@ -99,13 +104,19 @@ def _refuse_repeated_ids(places: Sequence[tuple[UUID, str]]) -> None:
         seen.add(event_id)
 
 
-def _check(event: NewEvent, place: str) -> None:
-    for name, raw in (("event_data", event.event_data), ("metadata", event.metadata)):
-        text = bytes(raw)
-        if not text.startswith(b"{") and not (name == "metadata" and raw == NULL):
-            raise InvalidInput(f"{place}.{name}", "must be a JSON object")
-        refuse_expanding_numbers(text, f"{place}.{name}")
-    if event.occurred_at is not None:
+def check_event(event: NewEvent, place: str) -> None:
+    """Raise `InvalidInput` if data or time of an event cannot be meant; ``place`` is its path."""
+    data, metadata = bytes(event.event_data), bytes(event.metadata)
+    if not data.startswith(b"{"):
+        raise InvalidInput(f"{place}.event_data", NOT_AN_OBJECT)
+    if not metadata.startswith(b"{") and metadata != b"null":
+        raise InvalidInput(f"{place}.metadata", NOT_AN_OBJECT)
+    if has_exponents(data):
+        refuse_expanding_numbers(data, f"{place}.event_data")
+    if has_exponents(metadata):
+        refuse_expanding_numbers(metadata, f"{place}.metadata")
+    # Most times are nowhere near, and conversion takes as long as all else here.
+    if event.occurred_at is not None and not 1 < event.occurred_at.year < LATEST.year:
         try:
             is_storable = EARLIEST < event.occurred_at.astimezone(UTC) < LATEST
         except OverflowError:

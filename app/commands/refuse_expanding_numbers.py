@@ -11,12 +11,24 @@ from app.errors import UnstorableValue
 
 MAX_EXPANDED_DIGITS = 1_000_000
 
-_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]{2}")
+# To "0" for digits, "e" for "e" and "E", nothing for signs, and "." for the rest.
+_SHAPE = bytes(
+    b"0"[0] if byte in b"0123456789" else b"e"[0] if byte in b"eE" else b"."[0]
+    for byte in range(256)
+)
 # Possessive: a string of any length is passed without a memory of the ways back. Each match has a
 # cost of its own, so one takes as many strings as come without a digit between them.
 _STRINGS_OR_EXPONENT = re.compile(
     rb'(?>"[^"\\]*+(?>\\.[^"\\]*+)*+"[^"0-9]*+)++|[0-9][eE][+-]?([0-9]+)', re.DOTALL
 )
+
+
+def has_exponents(raw: bytes) -> bool:
+    """Whether a JSON text has anything that could be an exponent of two digits or more.
+
+    For texts that have none, which are nearly all, in a tenth of a regular expression's time.
+    """
+    return b"0e00" in raw.translate(_SHAPE, b"+-")
 
 
 def refuse_expanding_numbers(raw: bytes, place: str) -> None:
@@ -25,7 +37,7 @@ def refuse_expanding_numbers(raw: bytes, place: str) -> None:
     Raises:
         UnstorableValue: They do; ``place`` is the JSON path of the text.
     """
-    if not _EXPONENT.search(raw):
+    if not has_exponents(raw):
         return
     digits = 0
     for match in _STRINGS_OR_EXPONENT.finditer(raw):

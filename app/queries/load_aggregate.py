@@ -6,6 +6,7 @@ from datetime import datetime
 
 from app.errors import AggregateNotFound, VersionNotFound
 from app.events import MAX_VERSION, RecordedEvent, Snapshot
+from app.queries.read_ahead import read_ahead
 from app.queries.read_events import STREAM_PAGE_SIZE, EventRange, stream_events
 from app.store.event_reader import EventReader, LoadedAggregate
 
@@ -54,7 +55,9 @@ async def load_aggregate(
     if loaded.reached < loaded.loaded_version:
         # Events never change, so later pages fit the first, whatever is appended meanwhile.
         rest = EventRange(loaded.reached + 1, loaded.loaded_version)
-        further_pages = stream_events(reader, aggregate_type, aggregate_id, rest, MAX_VERSION)
+        further_pages = read_ahead(
+            stream_events(reader, aggregate_type, aggregate_id, rest, MAX_VERSION)
+        )
     return Aggregate(loaded.loaded_version, loaded.snapshot, loaded.events, further_pages)
 
 

@@ -7,7 +7,8 @@ from app.store.event_reader import EventReader
 from app.store.feed_scan import FeedHead
 from app.store.feed_statement import FeedFilter
 
-PAGE_EVENTS = 2_000
+# Two pages are in memory: one is sent while the next is read.
+PAGE_EVENTS = 1_000
 
 
 async def stream_feed(

@@ -138,16 +138,20 @@ class Database:
             DatabaseBusy: The lock, or a lane, was not to be had in time.
         """
         try:
-            return await write(_milliseconds(min(FIRST_LOCK_TIMEOUT_S, self.lock_timeout_s)))
+            return await write(self.lock_timeout(FIRST_LOCK_TIMEOUT_S))
         except DatabaseBusy as error:
             if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
                 raise
         deadline = asyncio.get_running_loop().time() + self.lock_timeout_s
         await _enter(self._waiting_lanes, deadline, "too many writes wait for locks")
         try:
-            return await write(_milliseconds(self.lock_timeout_s))
+            return await write(self.lock_timeout(self.lock_timeout_s))
         finally:
             self._waiting_lanes.release()
+
+    def lock_timeout(self, seconds: float) -> str:
+        """``seconds``, at most ``database_lock_timeout_s``, in PostgreSQL's notation."""
+        return f"{min(seconds, self.lock_timeout_s) * 1000:.0f}ms"
 
     async def _acquire(self, deadline: float) -> Connection:
         remaining_s = deadline - asyncio.get_running_loop().time()
@@ -170,10 +174,6 @@ class Database:
         except Exception:
             # The pool has closed the connection, and the body's outcome stands by itself.
             logger.warning("a connection could not be given back and was closed", exc_info=True)
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f}ms"
 
 
 async def _enter(semaphore: asyncio.Semaphore, deadline: float, reason: str) -> None:

@@ -3,22 +3,27 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import asyncpg
 
-from app.errors import DatabaseBusy, DatabaseUnreachable, OutcomeUnknown
-from app.events import NULL, Append, Appended, AppendedEvent, NewEvent
-from app.store.connection import Connection, Database
+from app.errors import (
+    DatabaseBusy,
+    DatabaseUnreachable,
+    EventStoreError,
+    OutcomeUnknown,
+)
+from app.events import Append, Appended
+from app.store.append_statement import content, insert_appends, is_refusal
+from app.store.connection import Database
+from app.store.driver_errors import CONNECTION_FAILURES
+from app.store.group_commit import GroupCommit, NotTogether
 from app.store.statements import statement
 from app.store.turns import Turns
 
-# Taken by somebody else at the same moment: an event's id, the aggregate's next version, or (by
-# an INSERT with OVERRIDING SYSTEM VALUE) the next position.
-REFUSING_CONSTRAINTS = frozenset(
-    {"events_pkey", "idx_events_aggregate", "idx_events_global_position"}
-)
 DEADLOCK_ATTEMPTS = 5
+# An append that meets a stranger's lock holds up those that share its statement no longer than
+# this; longer than the commit of another process takes that appends to the same aggregate.
+SHARED_LOCK_TIMEOUT_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,47 +57,87 @@ class LookedUpAppend:
 class EventStore:
     """Appends events; what a refusal means is for the commands to say.
 
-    Appends of this process to one aggregate take turns, so that one which has to wait for a
-    stranger's transaction keeps the others from waiting on connections of their own.
+    Appends that arrive together share a transaction (`GroupCommit`). Appends of this process to one
+    aggregate take turns, so that one which has to wait for a stranger's transaction keeps the
+    others from waiting on connections of their own.
     """
 
-    def __init__(self, database: Database, on_appended: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        on_appended: Callable[[], None] | None = None,
+        *,
+        max_waiting_appends: int = 1_000,
+    ) -> None:
         """``on_appended`` is called after each commit of events."""
         self._database = database
         self._turns = Turns()
         self._on_appended = on_appended or _do_nothing
+        self._group_commit = GroupCommit(
+            self._append_together,
+            self._append_alone,
+            self._turns,
+            max_waiting=max_waiting_appends,
+            wait_s=database.lock_timeout_s,
+        )
 
     async def append_events(self, append: Append) -> Appended | None:
         """Store an append's events, durably before it returns; None where it is refused.
 
-        One statement in a transaction of its own. Refused means: the aggregate is not as expected,
-        or another transaction took its next version, or an event id, at the same time, or the two
-        waited for each other's ids. Nothing is stored then.
+        Refused means: the aggregate is not as expected, or another transaction took its next
+        version, or event ids are stored already, or the two waited for each other's ids. Nothing is
+        stored then.
 
         Raises:
             UnstorableValue: PostgreSQL cannot hold a value; which one is not known here.
             DatabaseUnreachable: Nothing was stored.
             DatabaseBusy: Nothing was stored.
+            ServiceBusy: Too many appends wait already; nothing was stored.
             OutcomeUnknown: The connection was lost before PostgreSQL had answered.
         """
+        return await self._group_commit.append(append)
+
+    async def drain(self) -> None:
+        """Wait for the writes that have begun, also those whose callers are gone."""
+        await self._group_commit.drain()
+
+    async def _append_together(self, appends: Sequence[Append]) -> list[Appended | None]:
+        """One statement for all; `NotTogether` where one of them may have spoilt it for others."""
         try:
-            async with self._turns.of(_keys([append]), timeout_s=self._database.lock_timeout_s):
-                appended = await self._database.patiently(partial(self._append_events, append))
-        except TimeoutError:
-            raise _too_many_turns() from None
-        except OutcomeUnknown as error:
-            raise OutcomeUnknown(append.event_ids) from error
+            lock_timeout = self._database.lock_timeout(SHARED_LOCK_TIMEOUT_S)
+            return await self._append(appends, lock_timeout)
+        except asyncpg.UniqueViolationError as error:
+            if len(appends) > 1 or not is_refusal(error):
+                raise NotTogether from error
+            return [None]
+        except EventStoreError as error:
+            if isinstance(error.__cause__, CONNECTION_FAILURES) or error.__cause__ is None:
+                raise
+            if len(appends) > 1 or _is_lock_timeout(error):
+                raise NotTogether from error
+            if _is_deadlock(error):
+                return [None]
+            raise
+
+    async def _append_alone(self, append: Append) -> Appended | None:
+        try:
+            [outcome] = await self._database.patiently(partial(self._append, [append]))
+        except asyncpg.UniqueViolationError as error:
+            if is_refusal(error):
+                return None
+            raise
         except DatabaseBusy as error:
             if _is_deadlock(error):
                 return None
             raise
-        if appended is not None:
-            self._on_appended()
-        return appended
+        return outcome
 
-    async def _append_events(self, append: Append, lock_timeout: str) -> Appended | None:
+    async def _append(self, appends: Sequence[Append], lock_timeout: str) -> list[Appended | None]:
         async with self._database.connection(writing=True) as connection:
-            return await _insert(connection, append, lock_timeout)
+            outcomes = await insert_appends(connection, appends, lock_timeout)
+        if any(outcomes):
+            self._on_appended()
+        return outcomes
 
     async def append_transaction(self, appends: Sequence[Append]) -> list[Appended] | None:
         """Store the events of all appends in one transaction; None where one of them is refused.
@@ -134,13 +179,17 @@ class EventStore:
                     lock_timeout,
                 )
                 for append in appends:
-                    outcome = await _insert(connection, append, lock_timeout)
+                    [outcome] = await insert_appends(connection, [append], lock_timeout)
                     if outcome is None:
                         raise _Refused
                     outcomes.append(outcome)
                 is_committing = True
         except _Refused:
             return None
+        except asyncpg.UniqueViolationError as error:
+            if is_refusal(error):
+                return None
+            raise
         except DatabaseUnreachable as error:
             if not is_committing:
                 raise
@@ -169,7 +218,7 @@ class EventStore:
                 [append.following_event_id for append in appends],
                 *map(list, zip(*events, strict=True)),
                 [event_id for append in appends for event_id in append.event_ids],
-                *_content(new_events),
+                *content(new_events),
                 [event.occurred_at for event in new_events],
                 [event.correlation_id for event in new_events],
                 [event.causation_id for event in new_events],
@@ -188,54 +237,20 @@ def _do_nothing() -> None:
 
 
 def _keys(appends: Sequence[Append]) -> list[tuple[str, str]]:
-    return sorted({(append.aggregate_type, append.aggregate_id) for append in appends})
+    return sorted({append.aggregate for append in appends})
 
 
 def _too_many_turns() -> DatabaseBusy:
     return DatabaseBusy("other appends to the aggregate take too long")
 
 
-def _is_deadlock(error: DatabaseBusy) -> bool:
+def _is_deadlock(error: EventStoreError) -> bool:
     return isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
+
+
+def _is_lock_timeout(error: EventStoreError) -> bool:
+    return isinstance(error.__cause__, asyncpg.LockNotAvailableError)
 
 
 class _Refused(Exception):
     """Rolls a transaction back."""
-
-
-def _content(events: Sequence[NewEvent]) -> tuple[list[Any], list[Any], list[Any]]:
-    return (
-        [event.event_type for event in events],
-        [str(event.event_data, "utf-8") for event in events],
-        [None if event.metadata == NULL else str(event.metadata, "utf-8") for event in events],
-    )
-
-
-async def _insert(connection: Connection, append: Append, lock_timeout: str) -> Appended | None:
-    try:
-        rows = await connection.fetch(
-            statement("append_events"),
-            append.aggregate_type,
-            append.aggregate_id,
-            append.expectation.version,
-            append.expectation.must_exist,
-            append.event_ids,
-            *_content(append.events),
-            [event.occurred_at or append.occurred_at for event in append.events],
-            [event.correlation_id or append.correlation_id for event in append.events],
-            [event.causation_id or append.causation_id for event in append.events],
-            lock_timeout,
-        )
-    except asyncpg.UniqueViolationError as error:
-        if error.constraint_name in REFUSING_CONSTRAINTS:
-            return None
-        raise
-    if not rows:
-        return None
-    return Appended(
-        [
-            AppendedEvent(event_id, row["version"], row["global_position"])
-            for event_id, row in zip(append.event_ids, rows, strict=True)
-        ],
-        snapshot_version=rows[0]["snapshot_version"] or 0,
-    )

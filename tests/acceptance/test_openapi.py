@@ -8,7 +8,6 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
@@ -16,7 +15,7 @@ from referencing.jsonschema import DRAFT202012
 # The OpenAPI Initiative's own schema of documents, in the copy that Schemathesis brings.
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
-from app.main import create_app
+from app.main import create_api
 from app.settings import Settings
 
 PROBLEM = "application/problem+json"
@@ -65,8 +64,7 @@ Json = dict[str, Any]
 
 
 def built_document() -> Json:
-    app = create_app(Settings(_env_file=None))
-    assert isinstance(app, FastAPI)
+    app = create_api(Settings(_env_file=None))
     return app.openapi()
 
 

@@ -12,8 +12,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from app.events import Append, Expectation
 from app.settings import Settings
 from app.store import (
+    append_statement,
     event_reader,
     event_store,
     feed_scan,
@@ -30,6 +32,7 @@ from app.store.feed_statement import FeedFilter, feed_statement
 from app.store.statements import SQL_DIR, statement
 from tests.conftest import OWNER, connect, run_as_superuser
 from tests.integration.client_sql import OCCURRED_AT, Connection
+from tests.integration.support import new_append, new_event
 
 EVENTS = 200_000
 LARGE_AGGREGATE = 10_000
@@ -201,27 +204,36 @@ class Case:
     rows: int = 0
 
 
-def append_parameters(aggregate_id: str, count: int, expected: int | None) -> list[object]:
-    nothing: list[object] = [None] * count
-    ids: list[object] = [uuid4() for _ in range(count)]
-    content = (["OrderPlaced"] * count, ["{}"] * count, nothing, [OCCURRED_AT] * count)
-    return ["Order", aggregate_id, expected, False, ids, *content, nothing, nothing, "1s"]
+def append_parameters(*appends: Append) -> list[object]:
+    return [*append_statement.parameters_of(appends), "1s"]
 
 
 AGGREGATE, SNAPSHOT = "idx_events_aggregate", "snapshots_pkey"
+APPENDING = {AGGREGATE, SNAPSHOT, "events_pkey"}
 CASES = {
     "append one to a small aggregate": Case(
-        "append_events", append_parameters("id-7", 1, None), {AGGREGATE, SNAPSHOT}, 60, 1
+        "append_events", append_parameters(new_append("id-7")), APPENDING, 70, 1
     ),
     "append one to a large aggregate": Case(
         "append_events",
-        append_parameters("large", 1, LARGE_AGGREGATE),
-        {AGGREGATE, SNAPSHOT},
-        60,
+        append_parameters(new_append("large", expectation=Expectation(LARGE_AGGREGATE))),
+        APPENDING,
+        70,
         1,
     ),
     "append many": Case(
-        "append_events", append_parameters("new", 100, 0), {AGGREGATE, SNAPSHOT}, 4_000, 100
+        "append_events",
+        append_parameters(new_append("new", *[new_event()] * 100, has_new_ids=True)),
+        APPENDING,
+        4_000,
+        100,
+    ),
+    "append to many aggregates": Case(
+        "append_events",
+        append_parameters(*(new_append(f"id-{n}") for n in range(100))),
+        APPENDING,
+        5_000,
+        100,
     ),
     "look up an append of many events": Case(
         "look_up_appends",
@@ -509,7 +521,7 @@ def test_heading_says_purpose_parameters_rows_zero_rows_and_index(name: str) -> 
 
 def test_each_file_is_used() -> None:
     modules = (
-        *(event_reader, event_store, feed_scan, feed_status, identity),
+        *(append_statement, event_reader, event_store, feed_scan, feed_status, identity),
         *(position_store, rows, schema, snapshot_store),
     )
     source = "".join(inspect.getsource(module) for module in modules)
