@@ -7,7 +7,6 @@ service unparsed, so that a number keeps all its digits.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -92,8 +91,7 @@ class AppendedEvent(msgspec.Struct, frozen=True):
     global_position: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(msgspec.Struct, frozen=True):
     """What an append demands of its aggregate's version.
 
     ``version``: exactly this (0: the aggregate must not exist); None: no exact demand.
@@ -139,8 +137,7 @@ class Append(msgspec.Struct, frozen=True):
         return self.aggregate_type, self.aggregate_id
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(msgspec.Struct, frozen=True):
     """The outcome of an append: its events' places, and the snapshot version as of then (or 0).
 
     ``replayed``: the events had been there already, from an earlier request with the same ids.

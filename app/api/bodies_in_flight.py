@@ -4,8 +4,6 @@
 body each would take gigabytes.
 """
 
-from collections.abc import Callable
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import ServiceBusy
@@ -13,8 +11,7 @@ from app.errors import ServiceBusy
 # In bodies of the greatest size: with the default, 128 MiB.
 MAX_BODIES = 8
 
-HOLD_BODY_BYTES = "eventstore.hold_body_bytes"
-HoldBytes = Callable[[int, int], None]
+BODY_BYTES = "eventstore.body_bytes"
 
 
 class BodiesInFlight:
@@ -27,34 +24,43 @@ class BodiesInFlight:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._held_bytes = 0
+        self.held_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with the means to count its body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        held_bytes = 0
-
-        def hold(count: int, max_bytes: int) -> None:
-            nonlocal held_bytes
-            if self._held_bytes + count > max_bytes:
-                # At once, not only when it is answered: of bodies that grow beside each other, as
-                # few as possible are refused.
-                give_back()
-                raise ServiceBusy("too many request bodies are at hand; nothing was stored")
-            self._held_bytes += count
-            held_bytes += count
-
-        def give_back() -> None:
-            nonlocal held_bytes
-            self._held_bytes -= held_bytes
-            held_bytes = 0
-
+        scope[BODY_BYTES] = body_bytes = _BodyBytes(self)
         try:
-            await self._app({**scope, HOLD_BODY_BYTES: hold}, receive, send)
+            await self._app(scope, receive, send)
         finally:
-            give_back()
+            body_bytes.release(body_bytes.held)
+
+
+class _BodyBytes:
+    """The bytes that are held of one body."""
+
+    __slots__ = ("_all", "held")
+
+    def __init__(self, all_bodies: BodiesInFlight) -> None:
+        self._all = all_bodies
+        self.held = 0
+
+    def hold(self, count: int, max_bytes: int) -> None:
+        if self._all.held_bytes + count > max_bytes:
+            # At once, not only when it is answered: of bodies that grow beside each other, as few
+            # as possible are refused.
+            self.release(self.held)
+            raise ServiceBusy("too many request bodies are at hand; nothing was stored")
+        self._all.held_bytes += count
+        self.held += count
+
+    def release(self, count: int) -> None:
+        # None are left where a refusal has given all back.
+        count = min(count, self.held)
+        self._all.held_bytes -= count
+        self.held -= count
 
 
 def hold_body_bytes(scope: Scope, count: int, max_body_bytes: int) -> None:
@@ -64,5 +70,11 @@ def hold_body_bytes(scope: Scope, count: int, max_body_bytes: int) -> None:
         ServiceBusy: With them, all bodies together would take more than `MAX_BODIES` of
             ``max_body_bytes``. One body alone never does.
     """
-    hold: HoldBytes = scope[HOLD_BODY_BYTES]
-    hold(count, MAX_BODIES * max_body_bytes)
+    body_bytes: _BodyBytes = scope[BODY_BYTES]
+    body_bytes.hold(count, MAX_BODIES * max_body_bytes)
+
+
+def release_body_bytes(scope: Scope, count: int) -> None:
+    """Count bytes no more of which nothing is left: of a body that is used up part by part."""
+    body_bytes: _BodyBytes = scope[BODY_BYTES]
+    body_bytes.release(count)

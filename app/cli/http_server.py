@@ -1,5 +1,6 @@
 """uvicorn in this process: how it is set up, when it is up, and how it ends."""
 
+import gc
 import socket
 from collections.abc import Callable
 
@@ -10,6 +11,8 @@ from app.http_protocol import ProblemProtocol
 from app.logs import configure_logs
 from app.settings import Settings
 
+# New objects until garbage is looked for among them; Python's own 700 are those of 20 appends.
+COLLECT_EVERY = 10_000
 # How long requests that are under way may take to end after a stop signal.
 GRACE_S = 20
 
@@ -55,6 +58,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        _collect_garbage_seldom()
         if self.started and not self.should_exit:
             self._on_up()
 
@@ -64,3 +68,14 @@ class _Server(uvicorn.Server):
             # The second Ctrl-C stops waiting for requests. The application still closes what it
             # has opened: uvicorn leaves that out.
             await self.lifespan.shutdown()
+
+
+def _collect_garbage_seldom() -> None:
+    """Keep what is there now out of all collections: it lives as long as the process.
+
+    With Python's defaults they take a quarter of a single append's time
+    (https://docs.python.org/3.11/library/gc.html#gc.freeze).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
