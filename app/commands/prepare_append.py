@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID, uuid5
 
-from app.commands.refuse_expanding_numbers import has_exponents, refuse_expanding_numbers
+from app.commands.check_event import check_events
 from app.errors import InvalidInput
 from app.events import Append, Expectation, NewEvent
 from app.store.event_ids import new_event_id
@@ -13,12 +13,6 @@ from app.store.event_ids import new_event_id
 # The namespace of event ids that are derived from an Idempotency-Key. It must never change: a
 # retry is recognised by deriving the same ids again.
 IDEMPOTENCY_NAMESPACE = UUID("4c8b1d0e-5b0f-5a55-9c3e-0f6b2a1c7d44")
-
-NOT_AN_OBJECT = "must be a JSON object"
-
-# Both exclusive: the driver takes these two for PostgreSQL's -infinity and infinity.
-EARLIEST = datetime.min.replace(tzinfo=UTC)
-LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 def prepare_append(
@@ -53,8 +47,8 @@ def prepare_append(
 
     event_ids = []
     has_new_ids = idempotency_key is None
+    check_events(events, place)
     for ordinal, event in enumerate(events):
-        check_event(event, f"{place}.events[{ordinal}]")
         if event.event_id is not None:
             event_ids.append(event.event_id)
             has_new_ids = False
@@ -102,24 +96,3 @@ def _refuse_repeated_ids(places: Sequence[tuple[UUID, str]]) -> None:
         if event_id in seen:
             raise InvalidInput(place, f"{event_id} occurs twice in the request")
         seen.add(event_id)
-
-
-def check_event(event: NewEvent, place: str) -> None:
-    """Raise `InvalidInput` if data or time of an event cannot be meant; ``place`` is its path."""
-    data, metadata = bytes(event.event_data), bytes(event.metadata)
-    if not data.startswith(b"{"):
-        raise InvalidInput(f"{place}.event_data", NOT_AN_OBJECT)
-    if not metadata.startswith(b"{") and metadata != b"null":
-        raise InvalidInput(f"{place}.metadata", NOT_AN_OBJECT)
-    if has_exponents(data):
-        refuse_expanding_numbers(data, f"{place}.event_data")
-    if has_exponents(metadata):
-        refuse_expanding_numbers(metadata, f"{place}.metadata")
-    # Most times are nowhere near, and conversion takes as long as all else here.
-    if event.occurred_at is not None and not 1 < event.occurred_at.year < LATEST.year:
-        try:
-            is_storable = EARLIEST < event.occurred_at.astimezone(UTC) < LATEST
-        except OverflowError:
-            is_storable = False
-        if not is_storable:
-            raise InvalidInput(f"{place}.occurred_at", "must lie in the years 1 to 9999 in UTC")
