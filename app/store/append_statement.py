@@ -1,6 +1,5 @@
-"""Runs the one statement that inserts events: for the appends of a batch, or a single one."""
+"""Runs the statements that insert events: of one append, or of those of a batch."""
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Any
@@ -18,19 +17,39 @@ REFUSING_CONSTRAINTS = frozenset(
 )
 
 
-async def insert_appends(
+async def insert_append(
+    connection: Connection, append: Append, lock_timeout: str
+) -> Appended | None:
+    """Insert the events of an append; None where it is refused.
+
+    One statement, atomic by itself.
+
+    Raises:
+        asyncpg.PostgresError: Nothing is inserted; `is_refusal` tells a refusal.
+    """
+    rows = await connection.fetch(
+        statement("append_events"), *append_parameters(append), lock_timeout
+    )
+    if not rows:
+        return None
+    version, _, snapshot_version = rows[0]
+    positions = [row["global_position"] for row in rows]
+    return _appended(append, version, positions, snapshot_version or 0)
+
+
+async def insert_batch(
     connection: Connection, appends: Sequence[Append], lock_timeout: str
 ) -> list[Appended | None]:
     """Insert the events of each append that is accepted; None for each that is refused.
 
-    One statement, atomic by itself. An aggregate may be named more than once only by appends that
-    take every version and have new ids.
+    One statement, atomic by itself. An aggregate may be named more than once by appends that take
+    every version; they follow each other in their order.
 
     Raises:
         asyncpg.PostgresError: Nothing is inserted.
     """
     row = await connection.fetchrow(
-        statement("append_events"), *parameters_of(appends), lock_timeout
+        statement("append_batch"), *batch_parameters(appends), lock_timeout
     )
     assert row is not None
     versions, snapshot_versions, positions = row
@@ -40,22 +59,21 @@ async def insert_appends(
         if version is None:
             outcomes.append(None)
             continue
-        count = len(append.events)
+        following = stored + len(append.events)
         outcomes.append(
-            Appended(
-                list(
-                    map(
-                        AppendedEvent,
-                        append.event_ids,
-                        range(version + 1, version + 1 + count),
-                        positions[stored : stored + count],
-                    )
-                ),
-                snapshot_version,
-            )
+            _appended(append, version + 1, positions[stored:following], snapshot_version)
         )
-        stored += count
+        stored = following
     return outcomes
+
+
+def _appended(
+    append: Append, first_version: int, positions: Sequence[int], snapshot_version: int
+) -> Appended:
+    versions = range(first_version, first_version + len(positions))
+    return Appended(
+        list(map(AppendedEvent, append.event_ids, versions, positions)), snapshot_version
+    )
 
 
 def is_refusal(error: BaseException) -> bool:
@@ -75,9 +93,26 @@ def content(events: Sequence[NewEvent]) -> tuple[list[str], list[str], list[str 
     )
 
 
-def parameters_of(appends: Sequence[Append]) -> tuple[Any, ...]:
+def append_parameters(append: Append) -> tuple[Any, ...]:
     """The parameters of ``append_events.sql`` without the last, the lock timeout."""
+    return (
+        append.aggregate_type,
+        append.aggregate_id,
+        append.expectation.version,
+        append.expectation.must_exist,
+        append.event_ids,
+        *content(append.events),
+        [event.occurred_at or append.occurred_at for event in append.events],
+        [event.correlation_id or append.correlation_id for event in append.events],
+        [event.causation_id or append.causation_id for event in append.events],
+    )
+
+
+def batch_parameters(appends: Sequence[Append]) -> tuple[Any, ...]:
+    """The parameters of ``append_batch.sql`` without the last, the lock timeout."""
     events = [event for append in appends for event in append.events]
+    counts = [len(append.events) for append in appends]
+    numbers = list(chain.from_iterable(map(repeat, range(1, len(appends) + 1), counts)))
     known = [
         (event_id, number)
         for number, append in enumerate(appends, 1)
@@ -90,14 +125,10 @@ def parameters_of(appends: Sequence[Append]) -> tuple[Any, ...]:
         [append.aggregate_id for append in appends],
         [append.expectation.version for append in appends],
         [append.expectation.must_exist for append in appends],
-        _preceding(appends),
+        counts,
         [append.occurred_at for append in appends],
-        list(
-            chain.from_iterable(
-                repeat(number, len(append.events)) for number, append in enumerate(appends, 1)
-            )
-        ),
-        list(chain.from_iterable(range(1, len(append.events) + 1) for append in appends)),
+        numbers,
+        list(chain.from_iterable(range(1, count + 1) for count in counts)),
         list(chain.from_iterable(append.event_ids for append in appends)),
         event_types,
         event_data,
@@ -117,23 +148,11 @@ def parameters_of(appends: Sequence[Append]) -> tuple[Any, ...]:
                 for event in append.events
             ]
         ),
-        [event_id for event_id, _ in known],
-        [number for _, number in known],
+        [event_id for event_id, _ in known] or None,
+        [number for _, number in known] or None,
     )
 
 
-def _preceding(appends: Sequence[Append]) -> list[int]:
-    """How many events earlier appends add to each one's aggregate; empty if none does."""
-    if len({append.aggregate for append in appends}) == len(appends):
-        return []
-    added: Counter[tuple[str, str]] = Counter()
-    preceding = []
-    for append in appends:
-        preceding.append(added[append.aggregate])
-        added[append.aggregate] += len(append.events)
-    return preceding
-
-
-def _unless_all_null(values: list[Any]) -> list[Any]:
+def _unless_all_null(values: list[Any]) -> list[Any] | None:
     """The values, or none of them: the statement takes missing ones for null."""
-    return values if any(value is not None for value in values) else []
+    return values if any(value is not None for value in values) else None

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -115,17 +115,17 @@ class Database:
         try:
             connection = await self._acquire(deadline)
             try:
-                yield connection
-            except Exception as error:
-                domain_error = translated(error, writing=writing, storing=storing)
-                if domain_error is None:
-                    raise
-                raise domain_error from error
+                with translating(writing=writing, storing=storing):
+                    yield connection
             finally:
                 await self._release(connection)
         finally:
             if not reserved:
                 self._unreserved.release()
+
+    def is_contended(self) -> bool:
+        """Whether every connection is in use, or wanted."""
+        return self._unreserved.locked()
 
     async def patiently(self, write: Callable[[str], Awaitable[Outcome]]) -> Outcome:
         """Call ``write`` with the lock timeout of its statements, in PostgreSQL's notation.
@@ -174,6 +174,18 @@ class Database:
         except Exception:
             # The pool has closed the connection, and the body's outcome stands by itself.
             logger.warning("a connection could not be given back and was closed", exc_info=True)
+
+
+@contextmanager
+def translating(*, writing: bool = False, storing: bool = False) -> Iterator[None]:
+    """Make of what the driver raises in the body an error of the store: see `translated`."""
+    try:
+        yield
+    except Exception as error:
+        domain_error = translated(error, writing=writing, storing=storing)
+        if domain_error is None:
+            raise
+        raise domain_error from error
 
 
 async def _enter(semaphore: asyncio.Semaphore, deadline: float, reason: str) -> None:

@@ -91,3 +91,13 @@ def translated(error: BaseException, *, writing: bool, storing: bool) -> EventSt
     # the operator's to mend (a trigger, a constraint, an extension), so it is not called a defect.
     logger.error("the database refuses a statement with SQLSTATE %s", sqlstate, exc_info=error)
     return DatabaseUnreachable(f"the database refuses the statement (SQLSTATE {sqlstate})")
+
+
+def is_deadlock(error: EventStoreError) -> bool:
+    """Whether the database ended the transaction as one of a circle that waits for itself."""
+    return isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
+
+
+def is_lock_timeout(error: EventStoreError) -> bool:
+    """Whether a lock was not to be had within the statement's lock timeout."""
+    return isinstance(error.__cause__, asyncpg.LockNotAvailableError)

@@ -1,6 +1,7 @@
 """Writes events, and finds out why it could not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -13,10 +14,10 @@ from app.errors import (
     OutcomeUnknown,
 )
 from app.events import Append, Appended
-from app.store.append_statement import content, insert_appends, is_refusal
-from app.store.connection import Database
-from app.store.driver_errors import CONNECTION_FAILURES
-from app.store.group_commit import GroupCommit, NotTogether
+from app.store.append_statement import content, insert_append, insert_batch, is_refusal
+from app.store.connection import Connection, Database, translating
+from app.store.driver_errors import CONNECTION_FAILURES, is_deadlock, is_lock_timeout
+from app.store.group_commit import BatchWriter, GroupCommit, NotTogether
 from app.store.statements import statement
 from app.store.turns import Turns
 
@@ -74,7 +75,7 @@ class EventStore:
         self._turns = Turns()
         self._on_appended = on_appended or _do_nothing
         self._group_commit = GroupCommit(
-            self._append_together,
+            self._batch_writer,
             self._append_alone,
             self._turns,
             max_waiting=max_waiting_appends,
@@ -101,43 +102,29 @@ class EventStore:
         """Wait for the writes that have begun, also those whose callers are gone."""
         await self._group_commit.drain()
 
-    async def _append_together(self, appends: Sequence[Append]) -> list[Appended | None]:
-        """One statement for all; `NotTogether` where one of them may have spoilt it for others."""
-        try:
-            lock_timeout = self._database.lock_timeout(SHARED_LOCK_TIMEOUT_S)
-            return await self._append(appends, lock_timeout)
-        except asyncpg.UniqueViolationError as error:
-            if len(appends) > 1 or not is_refusal(error):
-                raise NotTogether from error
-            return [None]
-        except EventStoreError as error:
-            if isinstance(error.__cause__, CONNECTION_FAILURES) or error.__cause__ is None:
-                raise
-            if len(appends) > 1 or _is_lock_timeout(error):
-                raise NotTogether from error
-            if _is_deadlock(error):
-                return [None]
-            raise
+    @asynccontextmanager
+    async def _batch_writer(self) -> AsyncIterator[BatchWriter]:
+        async with self._database.connection() as connection:
+            yield _BatchWriter(self._database, connection, self._on_appended)
 
     async def _append_alone(self, append: Append) -> Appended | None:
         try:
-            [outcome] = await self._database.patiently(partial(self._append, [append]))
+            outcome = await self._database.patiently(partial(self._append, append))
         except asyncpg.UniqueViolationError as error:
             if is_refusal(error):
                 return None
             raise
         except DatabaseBusy as error:
-            if _is_deadlock(error):
+            if is_deadlock(error):
                 return None
             raise
+        if outcome is not None:
+            self._on_appended()
         return outcome
 
-    async def _append(self, appends: Sequence[Append], lock_timeout: str) -> list[Appended | None]:
+    async def _append(self, append: Append, lock_timeout: str) -> Appended | None:
         async with self._database.connection(writing=True) as connection:
-            outcomes = await insert_appends(connection, appends, lock_timeout)
-        if any(outcomes):
-            self._on_appended()
-        return outcomes
+            return await insert_append(connection, append, lock_timeout)
 
     async def append_transaction(self, appends: Sequence[Append]) -> list[Appended] | None:
         """Store the events of all appends in one transaction; None where one of them is refused.
@@ -156,7 +143,7 @@ class EventStore:
                             partial(self._append_transaction, appends)
                         )
                     except DatabaseBusy as error:
-                        if not _is_deadlock(error):
+                        if not is_deadlock(error):
                             raise
                 return await self._database.patiently(partial(self._append_transaction, appends))
         except TimeoutError:
@@ -179,7 +166,7 @@ class EventStore:
                     lock_timeout,
                 )
                 for append in appends:
-                    [outcome] = await insert_appends(connection, [append], lock_timeout)
+                    outcome = await insert_append(connection, append, lock_timeout)
                     if outcome is None:
                         raise _Refused
                     outcomes.append(outcome)
@@ -244,12 +231,45 @@ def _too_many_turns() -> DatabaseBusy:
     return DatabaseBusy("other appends to the aggregate take too long")
 
 
-def _is_deadlock(error: EventStoreError) -> bool:
-    return isinstance(error.__cause__, asyncpg.DeadlockDetectedError)
+class _BatchWriter:
+    """Writes batches over one connection."""
 
+    def __init__(
+        self, database: Database, connection: Connection, on_appended: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self._on_appended = on_appended
+        self._lock_timeout = database.lock_timeout(SHARED_LOCK_TIMEOUT_S)
 
-def _is_lock_timeout(error: EventStoreError) -> bool:
-    return isinstance(error.__cause__, asyncpg.LockNotAvailableError)
+    @property
+    def is_to_be_released(self) -> bool:
+        return self._database.is_contended() or self._connection.is_closed()
+
+    async def write(self, appends: Sequence[Append]) -> list[Appended | None]:
+        try:
+            with translating(writing=True):
+                if len(appends) == 1:
+                    outcomes = [
+                        await insert_append(self._connection, appends[0], self._lock_timeout)
+                    ]
+                else:
+                    outcomes = await insert_batch(self._connection, appends, self._lock_timeout)
+        except asyncpg.UniqueViolationError as error:
+            if len(appends) > 1 or not is_refusal(error):
+                raise NotTogether from error
+            return [None]
+        except EventStoreError as error:
+            if isinstance(error.__cause__, CONNECTION_FAILURES):
+                raise
+            if len(appends) > 1 or is_lock_timeout(error):
+                raise NotTogether from error
+            if is_deadlock(error):
+                return [None]
+            raise
+        if any(outcomes):
+            self._on_appended()
+        return outcomes
 
 
 class _Refused(Exception):

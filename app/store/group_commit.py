@@ -8,8 +8,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import groupby
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from app.errors import DatabaseBusy, OutcomeUnknown, ServiceBusy, Unavailable
 from app.events import ANY_VERSION, Append, Appended
@@ -28,7 +29,24 @@ logger = logging.getLogger(__name__)
 Outcome: TypeAlias = Appended | None
 """None: refused; what that means is for the commands to say."""
 
-WriteTogether: TypeAlias = Callable[[Sequence[Append]], Awaitable[list[Outcome]]]
+
+class BatchWriter(Protocol):
+    """Writes batches over one connection."""
+
+    @property
+    def is_to_be_released(self) -> bool:
+        """Whether the connection is wanted by others, or lost."""
+
+    async def write(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Write appends, each of which is judged alone, in one transaction.
+
+        Raises:
+            NotTogether: Nothing is stored; one of them may be to blame, or a lock in its way.
+            EventStoreError: What happened to all of them.
+        """
+
+
+OpenWriter: TypeAlias = Callable[[], AbstractAsyncContextManager[BatchWriter]]
 WriteAlone: TypeAlias = Callable[[Append], Awaitable[Outcome]]
 
 
@@ -40,12 +58,12 @@ class GroupCommit:
     """Gathers appends into batches; each of a few writers has one batch at a time.
 
     Appends to one aggregate keep their order and are never in two writes at once; in one batch only
-    where all of them take every version and have new ids, so that none of them can be refused.
+    where all of them take every version: what becomes of one does not depend on another then.
     """
 
     def __init__(
         self,
-        write_together: WriteTogether,
+        open_writer: OpenWriter,
         write_alone: WriteAlone,
         turns: Turns,
         *,
@@ -53,7 +71,7 @@ class GroupCommit:
         wait_s: float,
     ) -> None:
         """``max_waiting``: appends at hand at once; ``wait_s``: how long each waits at most."""
-        self._write_together = write_together
+        self._open_writer = open_writer
         self._write_alone = write_alone
         self._turns = turns
         self._max_waiting = max_waiting
@@ -121,9 +139,21 @@ class GroupCommit:
         self._sweep_timer = loop.call_later(SWEEP_EVERY_S, self._sweep) if self._at_hand else None
 
     async def _write_batches(self) -> None:
+        batch: list[_Member] = []
         try:
-            while batch := self._next_batch():
-                await self._settle_together(batch)
+            # Looked for again after each connection: more may have come while it was given back.
+            while batch := batch or self._next_batch():
+                try:
+                    async with self._open_writer() as writer:
+                        while batch:
+                            # Its callers are told before the connection is given back.
+                            await self._settle_together(batch, writer)
+                            batch = self._next_batch()
+                            if writer.is_to_be_released:
+                                break
+                except Exception as error:  # noqa: BLE001 - it is raised for each of the callers
+                    self._fail(batch, error)
+                    batch = []
         finally:
             self._writers -= 1
 
@@ -164,20 +194,26 @@ class GroupCommit:
             queue.popleft()
         return followers
 
-    async def _settle_together(self, batch: "list[_Member]") -> None:
+    async def _settle_together(self, batch: "list[_Member]", writer: BatchWriter) -> None:
         try:
-            outcomes = await self._write_together([member.append for member in batch])
+            outcomes = await writer.write([member.append for member in batch])
         except NotTogether as reason:
             logger.debug("%d appends are written one by one", len(batch), exc_info=reason)
             for _, members in groupby(batch, _aggregate):
                 self._start(self._settle_one_by_one(list(members)))
-            return
         except Exception as error:  # noqa: BLE001 - it is raised for each of the callers
-            for member in batch:
-                member.fail(error)
+            self._fail(batch, error)
         else:
             for member, outcome in zip(batch, outcomes, strict=True):
                 member.settle(outcome)
+            self._finish(batch)
+
+    def _fail(self, batch: "list[_Member]", error: Exception) -> None:
+        for member in batch:
+            member.fail(error)
+        self._finish(batch)
+
+    def _finish(self, batch: "list[_Member]") -> None:
         for aggregate in dict.fromkeys(map(_aggregate, batch)):
             self._turns.finish(aggregate)
 
@@ -218,7 +254,7 @@ class _Member:
         self.is_large = (
             self.json_bytes > MAX_BYTES_OF_BATCH or len(append.events) > MAX_EVENTS_OF_BATCH
         )
-        self.is_chainable = append.has_new_ids and append.expectation == ANY_VERSION
+        self.is_chainable = append.expectation == ANY_VERSION
 
     def begin(self) -> bool:
         """It is its turn."""

@@ -78,6 +78,10 @@ def new_state(state: bytes) -> Raw:
     return Raw(state)
 
 
+def new_ids(count: int) -> list[UUID]:
+    return [uuid4() for _ in range(count)]
+
+
 def new_append(
     aggregate_id: str,
     *events: NewEvent,

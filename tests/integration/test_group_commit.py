@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
 
@@ -15,15 +14,23 @@ from app.errors import (
     ServiceBusy,
     UnstorableValue,
 )
-from app.events import Append, Appended, Expectation
+from app.events import ANY_VERSION, Append, Appended, Expectation
 from app.settings import Settings
 from app.store import event_store as event_store_module
 from app.store import group_commit
+from app.store.connection import Connection as PoolConnection
 from app.store.connection import Database
 from app.store.event_store import EventStore
 from tests.conftest import connect
 from tests.integration.client_sql import Connection
-from tests.integration.support import as_superuser, insert_event, new_append, new_event, until
+from tests.integration.support import (
+    as_superuser,
+    insert_event,
+    new_append,
+    new_event,
+    new_ids,
+    until,
+)
 
 BAD = b'{"nul": "\\u0000"}'
 
@@ -61,10 +68,6 @@ async def waiting_for_locks(observer: Connection) -> int:
         "AND application_name = 'eventstore' AND wait_event_type = 'Lock'"
     )
     return count
-
-
-def new_ids(count: int) -> list[UUID]:
-    return [uuid4() for _ in range(count)]
 
 
 # --- together
@@ -106,6 +109,22 @@ async def test_what_arrives_while_a_batch_is_written_goes_into_the_next_one(
         await asyncio.gather(*later)
     assert await first is not None
     assert sorted(await transactions(sql)) == [1, 1, 20]
+
+
+async def test_what_arrives_while_connections_are_given_back_is_not_forgotten(
+    event_store: EventStore, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = database._release
+
+    async def release_slowly(connection: PoolConnection) -> None:
+        await asyncio.sleep(0.02)
+        await release(connection)
+
+    monkeypatch.setattr(database, "_release", release_slowly)
+    for number in range(5):
+        appends = [new_append(f"o-{number}-{n}") for n in range(3)]
+        async with asyncio.timeout(1):
+            assert None not in await together(event_store, appends)
 
 
 async def test_batches_are_bounded(event_store: EventStore, sql: Connection) -> None:
@@ -279,15 +298,31 @@ async def test_of_appends_that_expect_the_same_version_one_is_stored(
     assert await versions(sql, "o") == [1]
 
 
-async def test_an_append_whose_ids_may_be_stored_shares_no_batch_with_another_of_its_aggregate(
+async def test_a_repetition_in_a_chain_leaves_no_hole(
     event_store: EventStore, sql: Connection
 ) -> None:
-    """One of them may be refused, and the versions of the ones behind it would have a hole."""
-    stored = new_append("o")
+    """It is refused, and those behind it do not notice."""
+    stored = new_append("o", new_event(), new_event(), event_ids=new_ids(2))
     await event_store.append_events(stored)
     appends = [new_append("o"), stored, new_append("o", has_new_ids=True), new_append("o")]
     outcomes = await together(event_store, appends)
-    assert [outcome and outcome.version for outcome in outcomes] == [2, None, 3, 4]
+    assert [outcome and outcome.version for outcome in outcomes] == [3, None, 4, 5]
+    assert await transactions(sql) == [2, 3]
+
+
+async def test_one_that_expects_a_version_shares_no_batch_with_another_of_its_aggregate(
+    event_store: EventStore, sql: Connection
+) -> None:
+    """What it expects depends on what becomes of those before it."""
+    appends = [
+        new_append("o"),
+        new_append("o", expectation=Expectation(1)),
+        new_append("o", expectation=Expectation(must_exist=True)),
+        new_append("o", expectation=Expectation(1)),
+        new_append("o"),
+    ]
+    outcomes = await together(event_store, appends)
+    assert [outcome and outcome.version for outcome in outcomes] == [1, 2, 3, None, 4]
     assert await transactions(sql) == [1, 1, 1, 1]
 
 
@@ -297,18 +332,21 @@ async def test_an_append_whose_ids_may_be_stored_shares_no_batch_with_another_of
 async def test_an_append_whose_client_goes_away_before_its_turn_is_not_stored(
     event_store: EventStore, sql: Connection, superuser: Connection
 ) -> None:
+    expectations = (Expectation(0), ANY_VERSION, ANY_VERSION)
     async with sql.transaction():
         await insert_event(sql, "o")
-        tasks = [asyncio.create_task(event_store.append_events(new_append("o"))) for _ in range(3)]
+        tasks = [
+            asyncio.create_task(event_store.append_events(new_append("o", expectation=expected)))
+            for expected in expectations
+        ]
         await until(lambda: waiting_for_locks(superuser))
         tasks[1].cancel()
         await asyncio.sleep(0)
-    outcomes: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
-    assert isinstance(outcomes.pop(1), asyncio.CancelledError)
-    # The first one may have lost to the stranger.
-    stored = [outcome.version for outcome in outcomes if outcome is not None]
-    assert stored in ([2, 3], [2])
-    assert await versions(sql, "o") == [1, *stored]
+    lost, gone, last = await asyncio.gather(*tasks, return_exceptions=True)
+    assert lost is None
+    assert isinstance(gone, asyncio.CancelledError)
+    assert isinstance(last, Appended)
+    assert await versions(sql, "o") == [1, 2]
 
 
 async def test_a_client_that_goes_away_during_the_write_harms_nobody(
@@ -415,7 +453,7 @@ async def test_a_defect_in_the_shared_write_is_told_to_each_and_blocks_nobody(
         raise ValueError("a defect")
 
     with monkeypatch.context() as patch:
-        patch.setattr(event_store_module, "insert_appends", defective)
+        patch.setattr(event_store_module, "insert_batch", defective)
         outcomes = await together(event_store, [new_append(f"o-{n}") for n in range(5)])
     assert [type(outcome) for outcome in outcomes] == [ValueError] * 5
     assert None not in await together(event_store, [new_append(f"o-{n}") for n in range(5)])

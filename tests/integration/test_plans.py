@@ -21,6 +21,7 @@ from app.store import (
     feed_scan,
     feed_status,
     identity,
+    import_store,
     position_store,
     rows,
     schema,
@@ -32,7 +33,7 @@ from app.store.feed_statement import FeedFilter, feed_statement
 from app.store.statements import SQL_DIR, statement
 from tests.conftest import OWNER, connect, run_as_superuser
 from tests.integration.client_sql import OCCURRED_AT, Connection
-from tests.integration.support import new_append, new_event
+from tests.integration.support import new_append, new_event, new_ids
 
 EVENTS = 200_000
 LARGE_AGGREGATE = 10_000
@@ -204,34 +205,44 @@ class Case:
     rows: int = 0
 
 
-def append_parameters(*appends: Append) -> list[object]:
-    return [*append_statement.parameters_of(appends), "1s"]
+def append_parameters(append: Append) -> list[object]:
+    return [*append_statement.append_parameters(append), "1s"]
+
+
+def batch_parameters(*appends: Append) -> list[object]:
+    return [*append_statement.batch_parameters(appends), "1s"]
 
 
 AGGREGATE, SNAPSHOT = "idx_events_aggregate", "snapshots_pkey"
-APPENDING = {AGGREGATE, SNAPSHOT, "events_pkey"}
 CASES = {
     "append one to a small aggregate": Case(
-        "append_events", append_parameters(new_append("id-7")), APPENDING, 70, 1
+        "append_events", append_parameters(new_append("id-7")), {AGGREGATE, SNAPSHOT}, 60, 1
     ),
     "append one to a large aggregate": Case(
         "append_events",
         append_parameters(new_append("large", expectation=Expectation(LARGE_AGGREGATE))),
-        APPENDING,
-        70,
+        {AGGREGATE, SNAPSHOT},
+        60,
         1,
     ),
     "append many": Case(
         "append_events",
-        append_parameters(new_append("new", *[new_event()] * 100, has_new_ids=True)),
-        APPENDING,
+        append_parameters(new_append("new", *[new_event()] * 100, event_ids=new_ids(100))),
+        {AGGREGATE, SNAPSHOT},
         4_000,
         100,
     ),
     "append to many aggregates": Case(
-        "append_events",
-        append_parameters(*(new_append(f"id-{n}") for n in range(100))),
-        APPENDING,
+        "append_batch",
+        batch_parameters(*(new_append(f"id-{n}") for n in range(100))),
+        {AGGREGATE, SNAPSHOT, "events_pkey"},
+        5_000,
+        100,
+    ),
+    "append many times to one aggregate": Case(
+        "append_batch",
+        batch_parameters(*(new_append("large") for _ in range(100))),
+        {AGGREGATE, SNAPSHOT, "events_pkey"},
         5_000,
         100,
     ),
@@ -254,6 +265,23 @@ CASES = {
         1_600,
         200,
     ),
+    "look up a chunk of an import": Case(
+        "look_up_import",
+        [[uuid4() for _ in range(100)], ["Order"] * 100, [f"id-{n}" for n in range(100)], "1s"],
+        {AGGREGATE, "events_pkey"},
+        1_600,
+        100,
+    ),
+    "compare a chunk of an import": Case(
+        "compare_import",
+        [list(range(100)), [None] * 50 + [uuid4() for _ in range(50)], ["Order"] * 100]
+        + [["large"] * 100, list(range(1, 101)), ["A"] * 100, ["{}"] * 100]
+        + [[None] * 100] * 4,
+        {AGGREGATE, "events_pkey"},
+        1_600,
+        100,
+    ),
+    "position of an imported event": Case("imported_position", [UUID(int=0)], {"events_pkey"}, 10),
     "JSON of large events": Case(
         "large_json",
         [list(range(5_000, 5_100)), 2**23],
@@ -522,7 +550,7 @@ def test_heading_says_purpose_parameters_rows_zero_rows_and_index(name: str) -> 
 def test_each_file_is_used() -> None:
     modules = (
         *(append_statement, event_reader, event_store, feed_scan, feed_status, identity),
-        *(position_store, rows, schema, snapshot_store),
+        *(import_store, position_store, rows, schema, snapshot_store),
     )
     source = "".join(inspect.getsource(module) for module in modules)
     for path in SQL_DIR.glob("*.sql"):

@@ -1,0 +1,6 @@
+-- Purpose: the position of an event that this transaction has copied in: COPY returns none.
+-- Parameters: $1 event_id.
+-- Rows: one: global_position.
+-- Zero rows: there is no such event.
+-- Index: events_pkey.
+SELECT global_position FROM events WHERE event_id = $1
