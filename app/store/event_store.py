@@ -13,8 +13,8 @@ from app.errors import (
     EventStoreError,
     OutcomeUnknown,
 )
-from app.events import Append, Appended
-from app.store.append_statement import content, insert_append, insert_batch, is_refusal
+from app.events import NULL, Append, Appended
+from app.store.append_statement import insert_append, insert_batch, is_refusal
 from app.store.connection import Connection, Database, translating
 from app.store.driver_errors import CONNECTION_FAILURES, is_deadlock, is_lock_timeout
 from app.store.group_commit import BatchWriter, GroupCommit, NotTogether
@@ -205,7 +205,12 @@ class EventStore:
                 [append.following_event_id for append in appends],
                 *map(list, zip(*events, strict=True)),
                 [event_id for append in appends for event_id in append.event_ids],
-                *content(new_events),
+                [event.event_type for event in new_events],
+                [str(event.event_data, "utf-8") for event in new_events],
+                [
+                    None if event.metadata == NULL else str(event.metadata, "utf-8")
+                    for event in new_events
+                ],
                 [event.occurred_at for event in new_events],
                 [event.correlation_id for event in new_events],
                 [event.causation_id for event in new_events],

@@ -16,12 +16,16 @@ from app.errors import DatabaseBusy, OutcomeUnknown, ServiceBusy, Unavailable
 from app.events import ANY_VERSION, Append, Appended
 from app.store.turns import Turns
 
-# While one batch is committed, the next one is put together.
+# While one batch is committed, the next one is put together. As long as full batches wait, which
+# keep the database busy and not the disk, there are more writers.
 WRITERS = 2
+MAX_WRITERS = 4
 MAX_APPENDS_OF_BATCH = 128
-MAX_EVENTS_OF_BATCH = 1_000
-# Of JSON. A larger append takes long enough by itself, and would hold the others up.
+MAX_EVENTS_OF_BATCH = 128
+# Of JSON.
 MAX_BYTES_OF_BATCH = 512 * 1024
+# A larger append takes long by itself, and goes beside the writers.
+LARGE_EVENTS = 1_000
 SWEEP_EVERY_S = 0.25
 
 logger = logging.getLogger(__name__)
@@ -78,6 +82,7 @@ class GroupCommit:
         self._wait_s = wait_s
         self._at_hand: dict[_Member, None] = {}
         self._ready: deque[_Member] = deque()
+        self._ready_events = 0
         self._writers = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
@@ -116,7 +121,10 @@ class GroupCommit:
             self._start(self._settle_one_by_one([member]))
             return
         self._ready.append(member)
-        if self._writers < WRITERS:
+        self._ready_events += len(member.append.events)
+        if self._writers < WRITERS or (
+            self._writers < MAX_WRITERS and self._ready_events >= MAX_EVENTS_OF_BATCH
+        ):
             self._writers += 1
             self._start(self._write_batches())
 
@@ -168,6 +176,7 @@ class GroupCommit:
             if not room.is_taken_by(self._ready[0]):
                 break
             member = self._ready.popleft()
+            self._ready_events -= len(member.append.events)
             if member.outcome.done():
                 self._turns.finish(member.append.aggregate)
                 continue
@@ -251,9 +260,7 @@ class _Member:
         self.json_bytes = sum(
             len(event.event_data) + len(event.metadata) for event in append.events
         )
-        self.is_large = (
-            self.json_bytes > MAX_BYTES_OF_BATCH or len(append.events) > MAX_EVENTS_OF_BATCH
-        )
+        self.is_large = self.json_bytes > MAX_BYTES_OF_BATCH or len(append.events) > LARGE_EVENTS
         self.is_chainable = append.expectation == ANY_VERSION
 
     def begin(self) -> bool:

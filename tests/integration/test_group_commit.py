@@ -138,11 +138,11 @@ async def test_batches_are_bounded(event_store: EventStore, sql: Connection) -> 
 async def test_batches_are_bounded_by_events_and_bytes_and_large_appends_go_alone(
     event_store: EventStore, sql: Connection
 ) -> None:
-    many = [new_event()] * 400
+    many = [new_event()] * 50
     large = new_event(b'{"text": "%b"}' % (b"x" * 300_000))
     too_large = new_event(b'{"text": "%b"}' % (b"x" * (group_commit.MAX_BYTES_OF_BATCH + 1)))
     appends = [
-        *(new_append(f"many-{n}", *many, event_ids=new_ids(400)) for n in range(3)),
+        *(new_append(f"many-{n}", *many, event_ids=new_ids(50)) for n in range(3)),
         *(new_append(f"large-{n}", large) for n in range(2)),
         new_append("too-large", too_large),
         new_append("too-many", *[new_event()] * 1_001, event_ids=new_ids(1_001)),

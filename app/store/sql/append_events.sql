@@ -1,7 +1,8 @@
 -- Purpose: append events to one aggregate if it is at the expected version; atomic by itself.
 -- Parameters: $1 aggregate_type, $2 aggregate_id, $3 expected version or null, $4 whether the
 --   aggregate must exist; then arrays in the order of the events: $5 event_id, $6 event_type,
---   $7 event_data, $8 metadata, $9 occurred_at, $10 correlation_id, $11 causation_id; $12 the
+--   $7 event_data and $8 metadata (JSON texts, each as one text with U+001F between, which JSON does
+--   not contain), $9 occurred_at, $10 correlation_id, $11 causation_id (null: none has one); $12 the
 --   lock_timeout of this transaction.
 -- Rows: version, global_position of each event, by version; snapshot_version or null in each.
 -- Zero rows: the expectation is not met, nothing is stored.
@@ -20,7 +21,8 @@ WITH head AS MATERIALIZED (
   SELECT new.event_id, $1, $2, head.version + new.ordinal, new.event_type, new.event_data,
          new.metadata, new.occurred_at, new.correlation_id, new.causation_id
   FROM head, unnest(
-    $5::uuid[], $6::text[], $7::jsonb[], $8::jsonb[], $9::timestamptz[], $10::uuid[], $11::uuid[]
+    $5::uuid[], $6::text[], string_to_array($7, E'\x1F')::jsonb[],
+    string_to_array($8, E'\x1F', 'null')::jsonb[], $9::timestamptz[], $10::uuid[], $11::uuid[]
   ) WITH ORDINALITY AS new (
     event_id, event_type, event_data, metadata, occurred_at, correlation_id, causation_id, ordinal)
   WHERE ($3::int IS NULL OR head.version = $3) AND (NOT $4::boolean OR head.version > 0)
