@@ -61,6 +61,39 @@ class NewEvent(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     ] = None
 
 
+class ImportedEvent(NewEvent, kw_only=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """One line of an import: an event, and the aggregate that it belongs to.
+
+    A line that was exported is one, too.
+    """
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    version: Annotated[
+        EventVersion | None,
+        Meta(description="It must be the next one of the aggregate. Default: that one."),
+    ] = None
+    global_position: Annotated[
+        Position | None,
+        Meta(description="Where it was in another store. Not heeded: this one gives its own."),
+    ] = None
+
+
+class ImportProgress(msgspec.Struct, frozen=True):
+    """How far an import has come: all lines up to ``line`` are durably in the store."""
+
+    line: Annotated[int, Meta(ge=0, description="Counted from 1; lines that are empty count.")]
+    stored: Annotated[int, Meta(ge=0, description="Events that this import has added.")]
+    already_there: Annotated[int, Meta(ge=0, description="Events that it has found there.")]
+    last_position: Annotated[
+        Position, Meta(description="The highest position of these events; 0: there are none.")
+    ]
+    done: Annotated[
+        bool | msgspec.UnsetType,
+        Meta(description="Only of the last line of an answer: the import is complete."),
+    ] = msgspec.UNSET
+
+
 class RecordedEvent(msgspec.Struct, frozen=True):
     """An event as the store holds it; every key is always present."""
 

@@ -13,6 +13,7 @@ from app.api import (
     feed,
     feed_status,
     health,
+    imports,
     problem_pages,
     projections,
     snapshots,
@@ -34,6 +35,7 @@ Times are RFC 3339 in UTC; every error is `application/problem+json` (RFC 9457).
 TAGS = [
     {"name": "aggregates", "description": "Append and read the events of an aggregate."},
     {"name": "transactions", "description": "Append to several aggregates, all or nothing."},
+    {"name": "imports", "description": "Bring in events of any number, as a stream."},
     {"name": "snapshots", "description": "Keep folded state, so that a load is short."},
     {"name": "feed", "description": "All events in global order."},
     {"name": "projections", "description": "How far each consumer of the feed has come."},
@@ -47,6 +49,7 @@ ROUTERS = (
     snapshots.router,
     aggregates.router,
     transactions.router,
+    imports.router,
     feed_status.router,
     feed.router,
     projections.router,

@@ -41,6 +41,20 @@ RECORDED_EVENT = {
     "causation_id": None,
     "global_position": 918,
 }
+IMPORTED_EVENT = {
+    "aggregate_type": "Order",
+    "aggregate_id": "ord-123",
+    "event_type": "OrderPaid",
+    "event_data": {"amount": "45.48"},
+    "event_id": EVENT_ID,
+}
+IMPORT_PROGRESS = {
+    "line": 8577,
+    "stored": 8577,
+    "already_there": 0,
+    "last_position": 9120,
+    "done": True,
+}
 SNAPSHOT_REQUEST = {"version": 3, "state": {"status": "placed", "total": "45.48"}}
 POSITION_REQUEST = {"last_processed_position": 918}
 POSITION = {

@@ -20,7 +20,13 @@ from app.api.event_stream import EVENT_STREAM_MEDIA_TYPE
 from app.api.examples import EVENT_ID
 from app.api.preconditions import BadPreconditionError
 from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, details_of
-from app.events import MAX_POSITION, MAX_VERSION, RecordedEvent
+from app.events import (
+    MAX_POSITION,
+    MAX_VERSION,
+    ImportedEvent,
+    ImportProgress,
+    RecordedEvent,
+)
 
 REF_TEMPLATE = "#/components/schemas/{name}"
 BODIES: tuple[type[msgspec.Struct], ...] = tuple(
@@ -122,13 +128,29 @@ def request_body(body: type[msgspec.Struct], example: object) -> Schema:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _unavailable(*examples: errors.Unavailable) -> Schema:
+def ndjson_request_body(line: type[msgspec.Struct], example: object) -> Schema:
+    """Describes a request's body of one value a line, as ``openapi_extra`` of a route."""
+    description = f"One {line.__name__} a line, of which there may be any number."
+    content = {NDJSON_MEDIA_TYPE: {"schema": _ref(line), "example": _text(example)}}
+    # None at all is one, too.
+    return {"requestBody": {"description": description, "required": False, "content": content}}
+
+
+def ndjson_answer(description: str, line: type[msgspec.Struct], example: object) -> Schema:
+    """Describes an answer of one value a line."""
+    content = {NDJSON_MEDIA_TYPE: {"schema": _ref(line), "example": _text(example)}}
+    return {"description": description, "content": content}
+
+
+def _unavailable(
+    *examples: errors.Unavailable, body: type[msgspec.Struct] = schemas.UnavailableProblem
+) -> Schema:
     retry_after = {
         "description": "Seconds to wait.",
         "schema": {"type": "integer", "format": "int32", "examples": [RETRY_AFTER_S]},
     }
     return {
-        **problem("It cannot be done now.", *examples, body=schemas.UnavailableProblem),
+        **problem("It cannot be done now.", *examples, body=body),
         "headers": {"Retry-After": retry_after},
     }
 
@@ -142,6 +164,13 @@ UNAVAILABLE_OR_UNKNOWN = _unavailable(
     _BUSY,
     errors.ServiceBusy("too many request bodies are at hand; nothing was stored"),
     errors.OutcomeUnknown([UUID(EVENT_ID)]),
+)
+UNAVAILABLE_IMPORT = _unavailable(
+    _UNREACHABLE,
+    _BUSY,
+    errors.ServiceBusy("as many imports are under way as may be; nothing was stored"),
+    errors.OutcomeUnknown(),
+    body=schemas.ImportProblem,
 )
 INVALID = problem(
     "A parameter is refused; `errors` tells which.",
@@ -218,7 +247,7 @@ def _document(app: FastAPI) -> Schema:
         # Relative: wherever the document was fetched from.
         servers=[{"url": "/"}],
     )
-    bodies = (*BODIES, RecordedEvent)
+    bodies = (*BODIES, RecordedEvent, ImportedEvent, ImportProgress)
     _, components = msgspec.json.schema_components(bodies, ref_template=REF_TEMPLATE)
     for schema in components.values():
         schema["description"] = inspect.cleandoc(schema["description"])

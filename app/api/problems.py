@@ -14,6 +14,7 @@ from starlette.routing import Match
 from app import errors
 from app.api.body import BodyTooLargeError, MalformedBodyError
 from app.api.preconditions import BadPreconditionError, PreconditionFailed
+from app.commands.import_events import ImportStopped
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,15 @@ def _details(kind: Kind, detail: str, members: dict[str, Any]) -> dict[str, Any]
 def details_of(error: Exception) -> tuple[Kind, dict[str, Any]]:
     """The problem details with which an error is answered; `Exception()` is any unexpected one."""
     members: dict[str, Any] = {}
+    if isinstance(error, ImportStopped):
+        kind, details = details_of(error.cause)
+        return kind, {
+            **details,
+            "line": error.line,
+            "stored": error.progress.stored,
+            "already_there": error.progress.already_there,
+            "last_position": error.progress.last_position,
+        }
     if isinstance(error, HTTPException):
         kind, detail = _framework_kind(error.status_code), error.detail
     elif type(error) is Exception:

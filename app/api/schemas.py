@@ -373,6 +373,34 @@ class PositionNotReachedProblem(Problem, kw_only=True):
     ]
 
 
+class ImportProblem(Problem, kw_only=True):
+    """The import ends before its end: all lines before `line` are stored, and none from there on.
+
+    Without `line` nothing was read. The other members are those of the kind of problem, of which
+    places are places in the line.
+    """
+
+    line: Annotated[int | UnsetType, Meta(description="Counted from 1.")] = UNSET
+    stored: Annotated[int | UnsetType, Meta(description="As in ImportProgress.")] = UNSET
+    already_there: Annotated[int | UnsetType, Meta(description="As in ImportProgress.")] = UNSET
+    last_position: Position | UnsetType = UNSET
+    errors: list[InputError] | UnsetType = UNSET
+    aggregate_type: str | UnsetType = UNSET
+    aggregate_id: str | UnsetType = UNSET
+    expected_version: Annotated[
+        Version | UnsetType, Meta(description="One less than the line's `version`.")
+    ] = UNSET
+    actual_version: Version | UnsetType = UNSET
+    event_ids: Annotated[list[Uuid] | UnsetType, Meta(description="The id in conflict.")] = UNSET
+    outcome: Annotated[
+        str | UnsetType,
+        Meta(
+            extra_json_schema={"enum": ["unknown"]},
+            description="The lines from `line` on may be stored, those of a whole chunk or none.",
+        ),
+    ] = UNSET
+
+
 class UnavailableProblem(Problem, kw_only=True):
     """The service cannot do it now; the same request may succeed later.
 

@@ -7,12 +7,14 @@ from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
+from app.commands.import_events import Imports
 from app.queries.feed_tail import FeedTail
 from app.queries.position_watch import PositionWatch
 from app.settings import Settings
 from app.store.connection import Database
 from app.store.event_reader import EventReader
 from app.store.event_store import EventStore
+from app.store.import_store import ImportStore
 from app.store.position_store import PositionStore
 from app.store.snapshot_store import SnapshotStore
 
@@ -24,6 +26,8 @@ class OpenServices:
     settings: Settings
     database: Database
     event_store: EventStore
+    import_store: ImportStore
+    imports: Imports
     event_reader: EventReader
     snapshot_store: SnapshotStore
     position_store: PositionStore
@@ -43,6 +47,8 @@ class OpenServices:
             EventStore(
                 database, on_appended=tail.wake, max_waiting_appends=settings.max_waiting_appends
             ),
+            ImportStore(database, on_appended=tail.wake),
+            Imports.beside(settings.pool_size_per_worker),
             reader,
             SnapshotStore(database),
             position_store,
@@ -53,6 +59,7 @@ class OpenServices:
 
     def stop_streams(self) -> None:
         """Let all end that has no end of its own, or one that is far off."""
+        self.imports.stop()
         self.feed_tail.close()
         self.position_watch.close()
 

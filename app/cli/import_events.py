@@ -10,16 +10,16 @@ from typing import Annotated, BinaryIO
 import typer
 
 from app.cli.errors import CliError
-from app.cli.import_lines import read_windows
+from app.cli.import_lines import read_parts
 from app.cli.import_sender import Sender
 from app.cli.line_ids import FileMemory
 from app.cli.progress import progress_of
-from app.cli.service import DEFAULT_URL, Url, connect_many
+from app.cli.service import DEFAULT_URL, PATIENCE_S, Url, connect
 from app.cli.streams import stdin, write_line
 from app.client import EventStoreError
 
-WINDOW_LINES = 20_000
-WINDOW_BYTES = 64 * 1024 * 1024
+# Of one request: what is sent again when its connection breaks.
+PART_BYTES = 8 * 1024 * 1024
 INTERRUPTED_EXIT_CODE = 130
 
 
@@ -28,33 +28,28 @@ def import_events(
         Path, typer.Argument(metavar="FILE", help="NDJSON, one event a line; `-` is stdin.")
     ],
     batch: Annotated[
-        int, typer.Option(min=1, max=10_000, metavar="N", help="The most events of one append.")
-    ] = 500,
-    connections: Annotated[
-        int, typer.Option(min=1, max=100, metavar="N", help="Appends on their way at a time.")
-    ] = 4,
+        int, typer.Option(min=1, metavar="N", help="The most lines of one request.")
+    ] = 20_000,
     url: Url = DEFAULT_URL,
 ) -> None:
     """Append the events of a file. Safe to run again: only what is not there yet is added.
 
     A line is a JSON object with `aggregate_type`, `aggregate_id`, `event_type`, `event_data` and,
-    if you like, `metadata`, `occurred_at`, `correlation_id`, `causation_id`, `event_id`. The events
-    of one aggregate keep the order of the file. A line without `event_id` gets one that is derived
-    from its text, so after Ctrl-C, a crash or a restart the same command goes on where it stopped.
+    if you like, `metadata`, `occurred_at`, `correlation_id`, `causation_id`, `event_id`, `version`.
+    Events are stored in the order of the file; one with a `version` must get that one. A line
+    without `event_id` gets one that is derived from its text, so after Ctrl-C, a crash or a restart
+    the same command goes on where it stopped.
     """
     began = time.monotonic()
-    with (
-        _opened(path) as (file, size_bytes),
-        FileMemory() as memory,
-        connect_many(url, connections) as (client, runner),
-    ):
-        start_position = runner.run(client.feed_status()).safe_position
+    with _opened(path) as (file, size_bytes), FileMemory() as memory, connect(url) as client:
         name = "<stdin>" if str(path) == "-" else str(path)
+        sender = Sender(client, name, client.feed_status().safe_position, PATIENCE_S)
         with progress_of("importing", size_bytes) as progress:
-            sender = Sender(client, name, batch, connections, start_position, progress.advance)
             try:
-                for window in read_windows(file, name, memory, WINDOW_LINES, WINDOW_BYTES):
-                    runner.run(sender.send(window))
+                for part in read_parts(file, name, memory, batch, PART_BYTES):
+                    before = sender.settled
+                    sender.send(part)
+                    progress.advance(part.size_bytes, sender.settled - before)
             except (CliError, EventStoreError) as error:
                 raise CliError(f"{error} ({_told(sender)})") from error
             except KeyboardInterrupt as interrupt:

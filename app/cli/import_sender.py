@@ -1,126 +1,107 @@
-"""Sends windows of lines to the service: each aggregate in file order, different ones in parallel.
+"""Sends parts of a file to the service, one after the other, and counts what becomes of them.
 
 Nothing is remembered between runs. A run that continues another sends everything again, and the
-service knows the events by their ids: a request of which all events are there already is answered
-as it was the first time. Of one that is there in part it stores nothing and says so (409): then
-the part that is there and the rest are sent apart.
+service knows the events by their ids.
 """
 
-import asyncio
-from collections.abc import Callable, Iterator
+import time
 
 import msgspec
 
 from app.cli.errors import CliError
-from app.cli.import_lines import BadLine, Window
-from app.cli.import_requests import Chain, Request, body_of, pack, take_apart
-from app.client import AsyncEventStoreClient, EventStoreError
+from app.cli.import_lines import BadLine, Part
+from app.client import EventStoreClient, EventStoreError
+from app.client.backoff import Backoff
 from app.client.codec import Codec
-from app.client.errors import EventIdConflict, Refused, Unavailable
-from app.client.operation import Answer
-
-# Half of MAX_BODY_BYTES as it is by default; where that is less, a 413 makes the requests smaller.
-MAX_REQUEST_BYTES = 8 * 1024 * 1024
-# Refused whatever the lines say: who is asking, or where.
-NOT_FOR_ITS_LINES = frozenset({401, 403, 404, 405, 407})
+from app.client.errors import BadAnswer, Refused, Unavailable
+from app.client.operation import Answer, Operation
+from app.client.problems import refusal
 
 
-class _Stored(msgspec.Struct):
-    global_position: int
+class _LastLine(msgspec.Struct):
+    """The last line of an answer: a problem, or that all is ``done``."""
 
-
-class _Appended(msgspec.Struct):
-    events: list[_Stored]
-
-
-class _Transaction(msgspec.Struct):
-    appends: list[_Appended]
+    stored: int = 0
+    already_there: int = 0
+    done: bool = False
+    status: int = 0
 
 
 class Sender:
-    """Appends lines and counts which of them are new."""
+    """Imports parts and counts which of their events are new."""
 
     def __init__(
-        self,
-        client: AsyncEventStoreClient,
-        file: str,
-        batch: int,
-        connections: int,
-        start_position: int,
-        advance: Callable[[int, int], None],
+        self, client: EventStoreClient, file: str, start_position: int, patience_s: float
     ) -> None:
         """Make a sender.
 
-        ``start_position``: the store's safe position before the import.
-        ``advance``: called with the bytes and the number of lines that are stored.
+        ``start_position``: the store's safe position before the import: what is there behind it
+        has come from this very run, whose connection broke. ``patience_s``: for how long a part is
+        sent again that the service has begun and could not end.
         """
         self._client = client
         self._file = file
-        self._batch = batch
-        self._connections = connections
         self._start_position = start_position
-        self._advance = advance
-        self._failure: CliError | EventStoreError | None = None
-        self._unsent: set[int] = set()
+        self._patience_s = patience_s
         self.imported = 0
         self.already_there = 0
 
-    async def send(self, window: Window) -> None:
-        """Send a window; when this returns, all of it is stored."""
-        self._unsent = {line.number for lines in window for line in lines}
-        chains = pack(window, self._batch, MAX_REQUEST_BYTES)
-        await asyncio.gather(*(self._work(chains) for _ in range(self._connections)))
-        if isinstance(self._failure, Unavailable):
-            raise CliError(
-                f"{self._failure}; all lines before {self._file}:{min(self._unsent)} are stored, "
-                "run the same command again to continue there"
-            )
-        if self._failure is not None:
-            raise self._failure
+    def send(self, part: Part) -> None:
+        """Send a part; when this returns, all of it is stored.
 
-    async def _work(self, chains: Iterator[Chain]) -> None:
-        # After a failure the others finish what they are sending, so that the counts are true.
-        try:
-            for chain in chains:
-                waiting = chain[::-1]
-                while waiting and self._failure is None:
-                    waiting += (await self._send(waiting.pop()))[::-1]
-        except (CliError, EventStoreError) as error:
-            self._failure = self._failure or error
-
-    async def _send(self, request: Request) -> list[Request]:
-        """Store the lines of a request, or return the requests to be sent in its place."""
-        try:
-            answer = await self._client.request(
-                "POST", "v1", "transactions", content=body_of(request)
-            )
-        except Refused as refused:
-            if refused.status >= 500 or refused.status in NOT_FOR_ITS_LINES:
-                raise
-            if len(request) == 1:
-                # Places within the request are places within the line.
-                reason = str(refused).replace("$.appends[0].events[0]", "$")
-                raise BadLine(self._file, request[0].number, reason) from refused
-            known = refused.event_ids if isinstance(refused, EventIdConflict) else ()
-            return take_apart(request, map(str, known))
-        self._count(answer)
-        self._unsent.difference_update(line.number for line in request)
-        self._advance(sum(line.size_bytes for line in request), len(request))
-        return []
-
-    def _count(self, answer: Answer) -> None:
-        """Count what is new.
-
-        200 says "was there already" also of what an attempt of our own has stored whose answer got
-        lost; that has a position beyond where the store was when the import began.
+        Raises:
+            BadLine: A line cannot be stored; all lines before it are.
+            CliError: The service cannot do it now, or not any more.
+            EventStoreError: It refuses, whatever the lines say.
         """
-        appends = Codec().decode(answer.body, _Transaction).appends
-        events = [event for append in appends for event in append.events]
-        if answer.status == 201:
-            new = len(events)
-        elif answer.repeated:
-            new = sum(event.global_position > self._start_position for event in events)
-        else:
-            new = 0
-        self.imported += new
-        self.already_there += len(events) - new
+        operation = Operation(
+            "POST",
+            ("v1", "import"),
+            _read,
+            params={"new_after": self._start_position},
+            headers={"Content-Type": "application/x-ndjson"},
+            content=part.body,
+        )
+        backoff = Backoff(self._patience_s)
+        while True:
+            try:
+                last = self._client.call(operation)
+            except Unavailable as error:
+                delay_s = None if error.line is None else backoff.next_delay_s(error.retry_after_s)
+                if delay_s is None:
+                    self._count(error)
+                    first = part.first_number + (error.line or 1) - 1
+                    raise CliError(
+                        f"{error}; all lines before {self._file}:{first} are stored, run the same "
+                        "command again to continue there"
+                    ) from error
+                time.sleep(delay_s)
+            except Refused as error:
+                self._count(error)
+                if error.line is None:
+                    raise
+                number = part.first_number + error.line - 1
+                raise BadLine(self._file, number, str(error)) from error
+            else:
+                self._count(last)
+                return
+
+    @property
+    def settled(self) -> int:
+        """How many events are stored or were there."""
+        return self.imported + self.already_there
+
+    def _count(self, counted: _LastLine | EventStoreError) -> None:
+        self.imported += counted.stored
+        self.already_there += counted.already_there
+
+
+def _read(codec: Codec, answer: Answer) -> _LastLine:
+    """Read the last line of an answer; raises what it says if it is a problem."""
+    line = answer.body.rstrip(b"\n").rpartition(b"\n")[2]
+    last = codec.decode(line, _LastLine)
+    if last.status:
+        raise refusal(last.status, line, "", codec)
+    if not last.done:
+        raise BadAnswer("the answer is not that of an event store: it has no end")
+    return last

@@ -3,7 +3,7 @@
 An id is derived from the bytes of the line and from how many identical lines come before it in the
 file: nothing else. Neither the file's name nor the line's number counts, so a file that has been
 renamed, or that lines were added to, imports as exactly the lines that are not there yet;
-and nothing of how it was sent counts, so a run with another ``--batch`` continues an earlier one.
+and nothing of how it was sent counts, so a run goes on where an earlier one has stopped.
 
 Counting identical lines needs all lines that came before. They are kept as hashes in a temporary
 SQLite database, which moves to disk by itself once it outgrows its cache.

@@ -1,16 +1,15 @@
 """The running service, as the commands reach it."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import httpx
 import typer
 
 from app.cli.errors import CliError
 from app.cli.streams import note
-from app.client import AsyncEventStoreClient, EventStoreClient
+from app.client import EventStoreClient
 from app.client.address import check_url, needs_certificates
 from app.client.errors import Unavailable, Unreachable
 
@@ -38,10 +37,6 @@ class Trouble:
         """Note that the service is there."""
         self._has_answered = True
 
-    async def note_answer_async(self, response: httpx.Response) -> None:
-        """Note that the service is there."""
-        self.note_answer(response)
-
     def tell(self, error: Unavailable, failures: int) -> None:
         """Tell of a failure, and how many there were in a row.
 
@@ -63,32 +58,6 @@ def connect(url: str, patience_s: float = PATIENCE_S) -> Iterator[EventStoreClie
         verify=needs_certificates(checked), event_hooks={"response": [trouble.note_answer]}
     ) as http:
         yield EventStoreClient(checked, retry_for_s=patience_s, on_trouble=trouble.tell, http=http)
-
-
-class Session(NamedTuple):
-    """A client with several connections, and what runs it: files are read in between."""
-
-    client: AsyncEventStoreClient
-    runner: asyncio.Runner
-
-
-@contextmanager
-def connect_many(url: str, connections: int) -> Iterator[Session]:
-    """Have a session with the service at ``url``."""
-    checked, trouble = _checked(url), Trouble()
-    http = httpx.AsyncClient(
-        verify=needs_certificates(checked),
-        limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-        event_hooks={"response": [trouble.note_answer_async]},
-    )
-    client = AsyncEventStoreClient(
-        checked, retry_for_s=PATIENCE_S, on_trouble=trouble.tell, http=http
-    )
-    with asyncio.Runner() as runner:
-        try:
-            yield Session(client, runner)
-        finally:
-            runner.run(http.aclose())
 
 
 def _checked(url: str) -> str:

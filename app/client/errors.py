@@ -40,13 +40,17 @@ class EventStoreError(Exception):
     """The root of every error that this package raises by itself.
 
     ``status`` is that of the answer, None where there is none; ``kind`` the last segment of the
-    problem's type, such as ``version-conflict``, or empty.
+    problem's type, such as ``version-conflict``, or empty. Of an import, ``line`` is the first that
+    is not stored, counted from 1; ``stored`` and ``already_there`` count events before it.
     """
 
     status: int | None = None
     kind: str = ""
     title: str = ""
     detail: str | None = None
+    line: int | None = None
+    stored: int = 0
+    already_there: int = 0
 
 
 class Refused(EventStoreError):

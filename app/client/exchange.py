@@ -45,7 +45,7 @@ class Service:
         """The headers of a request."""
         if operation.content is None:
             return operation.headers
-        return {**operation.headers, "Content-Type": "application/json"}
+        return {"Content-Type": "application/json", **operation.headers}
 
     def timeout_of(self, operation: Operation[T]) -> httpx.Timeout:
         """The longest waits for parts of an answer; for a free connection there is none."""

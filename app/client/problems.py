@@ -68,6 +68,9 @@ class _Members(msgspec.Struct, frozen=True):
     store_id: UUID | UnsetType = UNSET
     expected_store_id: UUID | UnsetType | None = UNSET
     max_subscribers: int | UnsetType = UNSET
+    line: int | UnsetType = UNSET
+    stored: int | UnsetType = UNSET
+    already_there: int | UnsetType = UNSET
 
 
 class _Details(_Members, frozen=True):

@@ -3,11 +3,12 @@
 A failure that does not count is named here as narrowly as it can be, with the reason.
 """
 
+import json
 from typing import Any
 
 import schemathesis
 from hypothesis import strategies
-from schemathesis import Case, HookContext, Response
+from schemathesis import Case, HookContext, Response, SerializationContext
 from schemathesis.core.failures import Failure, ServerError
 from schemathesis.openapi.checks import RejectedPositiveData
 
@@ -32,6 +33,12 @@ EXCLUSIVE = (
 LONGEST_WAIT_S = 0.01
 FEW_NAMES = 3
 FEW_VERSIONS = 5
+
+
+@schemathesis.serializer("application/x-ndjson")
+def one_line(_: SerializationContext, value: Any) -> bytes:
+    """Send what was drawn for a line as the only one."""
+    return json.dumps(value).encode()
 
 
 @schemathesis.hook

@@ -33,7 +33,7 @@ Place = tuple[str, int, int]
 class Service:
     """The real service in a process of its own, on a port that stays the same."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **environment: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self._port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self._port}"
@@ -43,25 +43,26 @@ class Service:
             "DATABASE_NAME": settings.database_name,
             "PORT": str(self._port),
             "LOG_LEVEL": "critical",
+            **environment,
         }
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "serve"],
             env=self._environment,
             stdout=subprocess.DEVNULL,
         )
 
     def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def stop(self) -> None:
-        assert self._process is not None
-        self._process.terminate()
-        assert self._process.wait(timeout=30) == 0
+        assert self.process is not None
+        self.process.terminate()
+        assert self.process.wait(timeout=30) == 0
 
 
 @contextmanager

@@ -47,6 +47,7 @@ ORDER = Aggregate("Order", "ord-1")
 OPERATIONS: list[tuple[str, str, Any]] = [
     ("POST", ORDER.events_path, {"events": [new_event()]}),
     ("POST", "/v1/transactions", {"appends": [new_append(ORDER), new_append(new_aggregate())]}),
+    ("POST", "/v1/import", {"aggregate_type": "Imported", "aggregate_id": "1", **new_event()}),
     ("PUT", ORDER.snapshot_path, {"version": 1, "state": {}}),
     ("PUT", position_path("totals"), {"last_processed_position": 0}),
     ("GET", ORDER.events_path, None),

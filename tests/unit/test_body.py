@@ -1,16 +1,18 @@
 """app.api.body: from bytes to structs, and what is told of those that are none."""
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from starlette.requests import Request
 
-from app.api.bodies_in_flight import HOLD_BODY_BYTES
+from app.api.bodies_in_flight import BODY_BYTES
 from app.api.body import BodyTooLargeError, MalformedBodyError, decode_body, read_body
 from app.api.schemas import AppendRequest
 from app.errors import InvalidInput, UnstorableValue
 
 DECODER = msgspec.json.Decoder(AppendRequest)
-UNCOUNTED = {HOLD_BODY_BYTES: lambda count, max_bytes: None}
+UNCOUNTED = {BODY_BYTES: SimpleNamespace(hold=lambda count, max_bytes: None)}
 """What the middleware gives to a request; test_bodies_in_flight.py has it count."""
 
 

@@ -2,7 +2,7 @@ import httpx
 import pytest
 
 from app.cli.errors import CliError
-from app.cli.service import RETRIES_IN_SILENCE, Trouble, connect, connect_many
+from app.cli.service import RETRIES_IN_SILENCE, Trouble, connect
 from app.client.errors import ConnectionLost, Unavailable, Unreachable
 
 GONE = Unreachable("cannot reach http://store: Connection refused")
@@ -30,6 +30,4 @@ def test_only_what_lasts_is_worth_a_word(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "http://", "http://[::1", "", "/x"])
 def test_what_is_no_url_is_told(url: str) -> None:
     with pytest.raises(CliError, match="URL"), connect(url):
-        pass
-    with pytest.raises(CliError, match="URL"), connect_many(url, 1):
         pass
