@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,14 +14,17 @@ class BareClient:
         self._reader = reader
         self._writer = writer
 
-    async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    async def request(
+        self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any]:
         """The status and the body of an answer."""
         content = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(content)}\r\n\r\n"
-        self._writer.write(head.encode() + content)
+        head = f"{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(content)}\r\n"
+        lines = [f"{name}: {value}\r\n" for name, value in (headers or {}).items()]
+        self._writer.write("".join([head, *lines, "\r\n"]).encode() + content)
         status_line, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().splitlines()
-        headers = dict(line.lower().split(": ", maxsplit=1) for line in lines if line)
-        answer = await self._reader.readexactly(int(headers["content-length"]))
+        told = dict(line.lower().split(": ", maxsplit=1) for line in lines if line)
+        answer = await self._reader.readexactly(int(told["content-length"]))
         return int(status_line.split()[1]), json.loads(answer)
 
 
