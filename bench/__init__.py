@@ -1,1 +1,1 @@
-"""Measures the service against bare PostgreSQL on the same machine: docs/benchmarks.md."""
+"""Measures the service against bare PostgreSQL on the same machine: docs/benchmarks/README.md."""

@@ -84,13 +84,15 @@ class _HttpAppender(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def http_appenders(address: Address, run: int = 0) -> AsyncIterator[list[Appender]]:
+async def http_appenders(
+    address: Address, run: int = 0, connections: int = HTTP_CONNECTIONS
+) -> AsyncIterator[list[Appender]]:
     """Connections to a service, each of which appends to cases of its own and of the run."""
     loop = asyncio.get_running_loop()
     events = permit_events(DIFFERENT_EVENTS)
     appenders = []
-    for number in range(HTTP_CONNECTIONS):
-        conversation = single_appends(run * HTTP_CONNECTIONS + number, events)
+    for number in range(connections):
+        conversation = single_appends(f"paced-{run}-{number}", events)
         # uvloop calls the factory at once.
         _, appender = await loop.create_connection(
             lambda conversation=conversation: _HttpAppender(conversation),  # type: ignore[misc]

@@ -1,9 +1,10 @@
 """A temporary PostgreSQL with default durability, and databases in it that the service migrated."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeAlias, TypeVar
@@ -13,28 +14,15 @@ import asyncpg
 from app.embedded import PORT, EmbeddedPostgres
 from app.migrations import upgrade
 from app.settings import Settings
-from bench.payload import AGGREGATE_TYPE, EVENTS_A_BATCH, permit_events
+from bench.stores import EMPTY, Store, fill
 
 OWNER: Final = "actor_user"
-EMPTY: Final = "bench_empty"
-FILLED: Final = "bench_filled"
 DURABILITY: Final = ("fsync", "synchronous_commit", "full_page_writes", "wal_sync_method")
-
-# Version by version over all aggregates, as they would grow: the events of one aggregate are not
-# neighbours in the table.
-_FILL: Final = """
-INSERT INTO events (event_id, aggregate_type, aggregate_id, version, event_type, event_data,
-                    metadata, occurred_at)
-SELECT lpad(to_hex(new.version * 1000000 + aggregate), 32, '0')::uuid, $1, 'case-' || aggregate,
-       new.version, new.event_type, new.event_data, new.metadata, new.occurred_at
-FROM unnest($3::text[], $4::jsonb[], $5::jsonb[], $6::text[]::timestamptz[])
-       WITH ORDINALITY AS new (event_type, event_data, metadata, occurred_at, version),
-     generate_series(0, $2::int - 1) AS aggregate
-ORDER BY new.version, aggregate
-"""
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Result = TypeVar("Result")
+
+_numbers = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +31,32 @@ class Cluster:
 
     socket_dir: str
     data_dir: Path
-    aggregates: int
-    """In the filled database: "case-0" and up, each of EVENTS_A_BATCH events."""
-
-    @property
-    def stored_events(self) -> int:
-        return self.aggregates * EVENTS_A_BATCH
+    tell: Callable[[str], None] = print
+    """What it is about to do, where that takes a while."""
+    _made: set[Store] = field(default_factory=set)
 
     @property
     def postmaster_pid(self) -> int:
         return int((self.data_dir / "postmaster.pid").read_text().split()[0])
 
+    def database_of(self, store: Store) -> str:
+        """The one database with that in it, made at first: to read, or to be copied."""
+        if store not in self._made:
+            self.tell(f"storing {store.events:,} events")
+            self.execute(f"CREATE DATABASE {store.name} TEMPLATE {EMPTY.name} OWNER {OWNER}")
+            self.run(lambda connection: fill(connection, store), store.name)
+            # What a background process would do later, in the middle of a measurement.
+            self.execute("VACUUM (FREEZE, ANALYZE) events", "CHECKPOINT", database=store.name)
+            self._made.add(store)
+        return store.name
+
     @contextmanager
-    def copy_of(self, template: str) -> Iterator[str]:
-        """A database of its own for one run, which begins with nothing left to write."""
-        name = "bench_run"
+    def copy_of(self, store: Store) -> Iterator[str]:
+        """A database of its own, which begins with nothing left to write."""
+        name = f"bench_copy_{next(_numbers)}"
         self.execute(
-            f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER} STRATEGY file_copy",
+            f"CREATE DATABASE {name} TEMPLATE {self.database_of(store)} OWNER {OWNER} "
+            "STRATEGY file_copy",
             "CHECKPOINT",
         )
         try:
@@ -109,34 +106,19 @@ class Cluster:
 
 
 @contextmanager
-def running_cluster(parent: Path, aggregates: int) -> Iterator[Cluster]:
-    """Start PostgreSQL in a new directory below ``parent``, with an empty and a filled database."""
+def running_cluster(parent: Path, tell: Callable[[str], None] = print) -> Iterator[Cluster]:
+    """Start PostgreSQL in a new directory below ``parent``, with a migrated database."""
     parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="bench-", dir=parent) as directory:
         path = Path(directory).resolve()
         # For root, PostgreSQL runs as another user, who must pass here.
         path.chmod(0o711)
         data_dir = path / "postgres"
-        with EmbeddedPostgres(data_dir, database=EMPTY, user=OWNER) as postgres:
+        tell("starting PostgreSQL")
+        with EmbeddedPostgres(data_dir, database=EMPTY.name, user=OWNER) as postgres:
             # A second start() tells where the running server is.
-            cluster = Cluster(str(postgres.start()), data_dir, aggregates)
-            _prepare(cluster)
+            cluster = Cluster(str(postgres.start()), data_dir, tell, {EMPTY})
+            upgrade(
+                Settings(_env_file=None, database_host=cluster.socket_dir, database_name=EMPTY.name)
+            )
             yield cluster
-
-
-def _prepare(cluster: Cluster) -> None:
-    upgrade(Settings(_env_file=None, database_host=cluster.socket_dir, database_name=EMPTY))
-    cluster.execute(f"CREATE DATABASE {FILLED} TEMPLATE {EMPTY} OWNER {OWNER}")
-    cluster.run(lambda connection: _fill(connection, cluster.aggregates), FILLED)
-    cluster.execute("VACUUM (FREEZE, ANALYZE) events", database=FILLED)
-
-
-async def _fill(connection: Connection, aggregates: int) -> None:
-    events = permit_events(EVENTS_A_BATCH)
-    columns: Sequence[list[str]] = (
-        [event.event_type for event in events],
-        [event.event_data for event in events],
-        [event.metadata for event in events],
-        [event.occurred_at for event in events],
-    )
-    await connection.execute(_FILL, AGGREGATE_TYPE, aggregates, *columns, timeout=600)

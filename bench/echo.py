@@ -1,6 +1,7 @@
 """A server that does nothing: what the load generator, HTTP server and machine reach without work.
 
-A POST is answered with its own body, any GET with the content of the file ANSWER_TO_GET.
+Any GET is answered with the content of the file ANSWER_TO_GET, a POST with that of ANSWER_TO_POST
+or, where none is named, with its own body.
 """
 
 import os
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 Message: TypeAlias = MutableMapping[str, Any]
 
 _ANSWER_TO_GET = Path(os.environ.get("ANSWER_TO_GET", os.devnull)).read_bytes()
+_ANSWER_TO_POST = Path(os.environ.get("ANSWER_TO_POST", os.devnull)).read_bytes()
 
 
 async def app(
@@ -28,6 +30,7 @@ async def app(
             message = await receive()
             body += message["body"]
             more = message["more_body"]
+        body = _ANSWER_TO_POST or body
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),

@@ -1,10 +1,12 @@
-"""What all measurements have: work over HTTP, and the same work without the service."""
+"""What all measurements of a rate have: work over HTTP, and the same work without the service."""
 
 from abc import ABC, abstractmethod
 
-from bench.cluster import Cluster
 from bench.figures import Timing, Trace
+from bench.goals import Goal
 from bench.http_load import Conversation
+from bench.sites import Site
+from bench.stores import Store
 
 
 class Measurement(ABC):
@@ -20,16 +22,16 @@ class Measurement(ABC):
     """How many are appended by it, or stand in its answer."""
     reference: str
     """What does the same work without the service."""
-    goal: float | None = None
-    """The ratio to the reference that is wanted; None: none is set."""
+    goal: Goal | None = None
+    """For the ratio to the reference; None: none is set."""
     connections: int
-    database: str
-    """The template that each run gets a copy of."""
+    appends: bool
+    """Otherwise it reads a filled store, and adds nothing to it."""
 
     @abstractmethod
-    def conversation(self, cluster: Cluster, connection: int) -> Conversation:
-        """The requests of one connection (0 and up)."""
+    def conversation(self, store: Store, connection: int, run: int) -> Conversation:
+        """The requests of one connection (0 and up) in one run (0 and up)."""
 
     @abstractmethod
-    def reference_trace(self, cluster: Cluster, database: str, timing: Timing) -> Trace:
+    def reference_trace(self, site: Site, run: int, timing: Timing) -> Trace:
         """One run of the reference; a request there does as many units as one over HTTP."""

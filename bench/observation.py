@@ -55,6 +55,11 @@ class Observation:
     def appending(self) -> Latencies:
         return Latencies.of(append.answered_at_s - append.sent_at_s for append in self._measured)
 
+    @property
+    def from_due(self) -> Latencies:
+        """From when an append was due to its answer: with what the generator adds."""
+        return Latencies.of(append.answered_at_s - append.due_at_s for append in self._measured)
+
     def missed(self, arrived_at_s: Mapping[int, float]) -> int:
         """How many of all appended events have not arrived, by position."""
         return sum(append.position not in arrived_at_s for append in self.appends)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -41,3 +42,10 @@ def permit_events(count: int) -> list[PermitEvent]:
         )
         for event in chosen
     ]
+
+
+def permit_case_state() -> str:
+    """JSON text of what a snapshot of one case could hold: the data of its last event of a type."""
+    lines = map(json.loads, FILE.read_bytes().splitlines())
+    case = islice(lines, EVENTS_A_CASE)
+    return json.dumps({event["event_type"]: event["event_data"] for event in case})

@@ -2,20 +2,22 @@
 
 Prepared statements, every value bound and sent by the client, except event ids and the names of
 aggregates: pgbench cannot make text, so SQL makes those from numbers that the client counts. The
-ids rise like the UUIDv7 of the service: new ones fall together at one end of the primary key's
-index, for random ones the reference would be slower.
+ids rise like the UUIDv7 of the service, and begin with the time like these: new ones fall together
+at one end of the primary key's index, for random ones the reference would be slower.
 """
 
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from app.embedded import PORT, bin_dir
-from bench.cluster import OWNER, Cluster
+from bench.cluster import OWNER
 from bench.figures import Timing, Trace
 from bench.payload import AGGREGATE_TYPE, EVENTS_A_CASE, PermitEvent
+from bench.sites import Site
 
 THREADS: Final = 2
 
@@ -28,8 +30,9 @@ _SINGLE: Final = f"""\
 \\set n :n + 1
 \\set case :n / {EVENTS_A_CASE}
 \\set version :n % {EVENTS_A_CASE} + 1
-{_INSERT} VALUES (lpad(to_hex(:n::bigint * 1024 + :client_id::int), 32, '0')::uuid, \
-:aggregate_type, concat_ws('-', 'case', :client_id::int, :case::int), :version, \
+{_INSERT} VALUES \
+((:started::text || lpad(to_hex(:n::bigint * 1024 + :client_id::int), 20, '0'))::uuid, \
+:aggregate_type, concat_ws('-', :name::text, :client_id::int, :case::int), :version, \
 :event_type_{{number}}, :event_data_{{number}}, :metadata_{{number}}, :occurred_at_{{number}}, \
 NULL, NULL);
 """
@@ -37,8 +40,8 @@ NULL, NULL);
 _BATCH: Final = f"""\
 \\set n :n + 1
 {_INSERT} SELECT \
-lpad(to_hex((:n::bigint * 1024 + :client_id::int) * 1000 + new.version), 32, '0')::uuid, \
-:aggregate_type, concat_ws('-', 'case', :client_id::int, :n::int), new.version, \
+(:started::text || lpad(to_hex((:n::bigint * 1024 + :client_id::int) * 1000 + new.version), 20, \
+'0'))::uuid, :aggregate_type, concat_ws('-', :name::text, :client_id::int, :n::int), new.version, \
 new.event_type, new.event_data, new.metadata, new.occurred_at, NULL, NULL \
 FROM unnest(:event_types::text[], :event_data::jsonb[], :metadata::jsonb[], \
 :occurred_at::timestamptz[]) \
@@ -51,7 +54,7 @@ class PgbenchFailed(Exception):
 
 
 def single_inserts(
-    cluster: Cluster, database: str, clients: int, events: Sequence[PermitEvent], timing: Timing
+    site: Site, run: int, clients: int, events: Sequence[PermitEvent], timing: Timing
 ) -> Trace:
     """One INSERT of one event a transaction; which of the events is left to chance."""
     scripts = [_SINGLE.format(number=number) for number in range(len(events))]
@@ -61,11 +64,11 @@ def single_inserts(
         values[f"event_data_{number}"] = event.event_data
         values[f"metadata_{number}"] = event.metadata
         values[f"occurred_at_{number}"] = event.occurred_at
-    return _run(cluster, database, clients, scripts, values, timing)
+    return _run(site, run, clients, scripts, values, timing)
 
 
 def batch_inserts(
-    cluster: Cluster, database: str, clients: int, events: Sequence[PermitEvent], timing: Timing
+    site: Site, run: int, clients: int, events: Sequence[PermitEvent], timing: Timing
 ) -> Trace:
     """One INSERT of all events a transaction."""
     values = {
@@ -74,7 +77,7 @@ def batch_inserts(
         "metadata": array_literal([event.metadata for event in events]),
         "occurred_at": array_literal([event.occurred_at for event in events]),
     }
-    return _run(cluster, database, clients, [_BATCH], values, timing)
+    return _run(site, run, clients, [_BATCH], values, timing)
 
 
 def array_literal(elements: Sequence[str]) -> str:
@@ -84,8 +87,8 @@ def array_literal(elements: Sequence[str]) -> str:
 
 
 def _run(
-    cluster: Cluster,
-    database: str,
+    site: Site,
+    run: int,
     clients: int,
     scripts: Sequence[str],
     values: dict[str, str],
@@ -97,14 +100,23 @@ def _run(
         # Whole seconds only, and one more, so that the end of the measured time is not its end.
         command += [f"--time={int(timing.total_s) + 1}"]
         command += ["--log", f"--log-prefix={directory}/log"]
-        command += [f"--host={cluster.socket_dir}", f"--port={PORT}", f"--username={OWNER}"]
-        for name, value in {"n": "-1", "aggregate_type": AGGREGATE_TYPE, **values}.items():
+        command += [f"--host={site.cluster.socket_dir}", f"--port={PORT}", f"--username={OWNER}"]
+        values = {
+            "n": "-1",
+            "aggregate_type": AGGREGATE_TYPE,
+            "name": f"case-{run}",
+            "started": f"{time.time_ns() // 1_000_000:012x}",
+            **values,
+        }
+        for name, value in values.items():
             command.append(f"--define={name}={value}")
         for number, script in enumerate(scripts):
             file = Path(directory, f"script-{number}.sql")
             file.write_text(script, encoding="utf-8")
             command.append(f"--file={file}")
-        done = subprocess.run([*command, database], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, site.database], capture_output=True, text=True, check=False
+        )
         if done.returncode != 0:
             raise PgbenchFailed(done.stderr.strip()[-2000:])
         lines = [

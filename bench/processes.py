@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Literal
 
 import psutil
 
@@ -83,11 +83,11 @@ def running_service(
 
 
 @contextmanager
-def running_echo(answer_to_get: Path) -> Iterator[Server]:
+def running_echo(answer: Path, *, to: Literal["GET", "POST"] = "GET") -> Iterator[Server]:
     """bench/echo.py under the same HTTP server as the service, set up in the same way."""
     options = "--loop uvloop --http httptools --ws none --no-access-log --no-server-header"
     command = ["-m", "uvicorn", "bench.echo:app", *options.split(), "--host", HOST, "--port"]
-    with _running(command, {"ANSWER_TO_GET": str(answer_to_get)}, "/") as server:
+    with _running(command, {f"ANSWER_TO_{to}": str(answer)}, "/") as server:
         yield server
 
 

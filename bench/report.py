@@ -9,8 +9,19 @@ from bench.figures import Spread
 from bench.runner import Outcome
 
 RATES = ("work", "unit", "rate", "(min–max)", "reference", "rate", "(min–max)", "ratio", "goal")
-DETAILS = ("work", "p50 ms", "p99 ms", "reference p50", "p99", "memory MiB")
-CORES = ("work", "generator", "service", "postgresql", "others", "echo rate", "x", "generator")
+DETAILS = ("work", "p50 ms", "p99 ms", "reference p50", "p99", "memory MiB", "peak", "end")
+CORES = (
+    "work",
+    "generator",
+    "service",
+    "postgresql",
+    "others",
+    "echo rate",
+    "x",
+    "generator",
+    "alone",
+    "x",
+)
 
 
 def tables(outcomes: Sequence[Outcome]) -> str:
@@ -19,10 +30,11 @@ def tables(outcomes: Sequence[Outcome]) -> str:
         (
             "Rates (reference: the same work on the same server without the service)\n"
             + aligned([RATES, *map(_rates, outcomes)]),
-            "Latency of a request, and memory of the service at the end (medians of the runs)\n"
-            + aligned([DETAILS, *map(_details, outcomes)]),
+            "Latency of a request (medians of the runs); memory of the service: after the first "
+            "warm-up, at most, at the end\n" + aligned([DETAILS, *map(_details, outcomes)]),
             "CPU cores in use while the service was measured; what the generator reaches against a "
-            "bare ASGI echo\n" + aligned([CORES, *map(_cores, outcomes)]),
+            "bare ASGI echo, and would alone, of its CPU time there\n"
+            + aligned([CORES, *map(_cores, outcomes)]),
         )
     )
 
@@ -44,6 +56,11 @@ def _is_number(column: Sequence[str]) -> bool:
     return all(cell.lstrip("-")[:1].isdigit() or cell == "–" for cell in column)
 
 
+def number(value: float) -> str:
+    """With two decimals where these tell something."""
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:,.2f}"
+
+
 def _rates(outcome: Outcome) -> tuple[str, ...]:
     measurement = outcome.measurement
     return (
@@ -54,7 +71,7 @@ def _rates(outcome: Outcome) -> tuple[str, ...]:
         *_spread(outcome.reference_rate),
         # A space instead keeps the figures below each other.
         f"{outcome.ratio:.2f}{'?' if outcome.is_noisy else ' '}",
-        "–" if measurement.goal is None else f"{measurement.goal:.2f}",
+        "–" if measurement.goal is None else str(measurement.goal),
     )
 
 
@@ -69,7 +86,14 @@ def _details(outcome: Outcome) -> tuple[str, ...]:
         f"{median(service.run.p99_ms for service in outcome.service):.2f}",
         f"{median(reference.p50_ms for reference in outcome.reference):.2f}",
         f"{median(reference.p99_ms for reference in outcome.reference):.2f}",
-        f"{median(service.memory_bytes for service in outcome.service) / 2**20:.0f}",
+        *(
+            f"{count / 2**20:.0f}"
+            for count in (
+                outcome.memory.settled_bytes,
+                outcome.memory.peak_bytes,
+                outcome.memory.end_bytes,
+            )
+        ),
     )
 
 
@@ -84,6 +108,8 @@ def _cores(outcome: Outcome) -> tuple[str, ...]:
         f"{outcome.echo.rate:,.0f}",
         f"{outcome.echo.rate / outcome.rate.median:.1f}",
         f"{outcome.echo_generator_cores:.2f}",
+        f"{outcome.generator_rate:,.0f}",
+        f"{outcome.generator_rate / outcome.rate.median:.1f}",
     )
 
 
@@ -106,15 +132,17 @@ def _objects(outcomes: Sequence[Outcome]) -> Iterator[dict[str, Any]]:
             "ratio": outcome.ratio,
             "is_noisy": outcome.is_noisy,
             "ratio_of_rounds": asdict(outcome.ratio_of_rounds),
-            "goal": measurement.goal,
+            "goal": None if measurement.goal is None else str(measurement.goal),
+            "memory": asdict(outcome.memory),
             "service_runs": [
                 {
                     **asdict(service.run),
-                    "memory_bytes": service.memory_bytes,
+                    "memory": asdict(service.memory),
                     "cores": service.cores,
                 }
                 for service in outcome.service
             ],
             "reference_runs": [asdict(reference) for reference in outcome.reference],
             "echo": {**asdict(outcome.echo), "generator_cores": outcome.echo_generator_cores},
+            "generator_rate": outcome.generator_rate,
         }

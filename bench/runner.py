@@ -1,7 +1,7 @@
-"""Runs measurements: service and reference in turns, then the load generator alone."""
+"""Runs measurements of a rate: service and reference in turns, then the load generator alone."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -9,30 +9,15 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench import machine
-from bench.cluster import EMPTY, Cluster
 from bench.cores import MACHINE, meters_of, with_others
-from bench.figures import Run, Spread, Timing, Trace, run_of
+from bench.figures import Run, Spread, Timing, run_of
 from bench.http_load import Address, Load, Meters, drive
 from bench.measurement import Measurement
-from bench.processes import running_echo, running_service
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """How much is measured."""
-
-    name: str
-    rounds: int
-    timing: Timing
-    live_timing: Timing
-    """Of the live feed: paced, so that there are as many events as seconds allow."""
-    aggregates: int
-    """In the filled database, each of 100 events."""
-
-
-QUICK: Final = Scale("quick", 2, Timing(0.5, 1.5), live_timing=Timing(1, 3), aggregates=1_000)
-FULL: Final = Scale("full", 5, Timing(2, 8), live_timing=Timing(2, 10), aggregates=3_000)
-
+from bench.memory import MemoryUse, MemoryWatch
+from bench.processes import running_echo
+from bench.scale import Scale
+from bench.sites import Site, Sites
+from bench.stores import Store
 
 NOISY_FROM_CORES: Final = 0.3
 """Used by others meanwhile: of two or more cores, too much for a ratio to be trusted."""
@@ -47,8 +32,7 @@ class ServiceRun:
     """A run of the service, and what it took."""
 
     run: Run
-    memory_bytes: int
-    """Resident, at the end."""
+    memory: MemoryUse
     cores: dict[str, float]
     """CPU seconds a second: of the generator, the service, PostgreSQL and all others."""
 
@@ -65,6 +49,11 @@ class Outcome:
     echo_generator_cores: float
 
     @property
+    def generator_rate(self) -> float:
+        """What the generator could send with a core of its own: the echo takes most of the time."""
+        return self.echo.rate / self.echo_generator_cores
+
+    @property
     def rate(self) -> Spread:
         return Spread.of([service.run.rate for service in self.service])
 
@@ -75,6 +64,11 @@ class Outcome:
     @property
     def ratio(self) -> float:
         return self.rate.median / self.reference_rate.median
+
+    @property
+    def memory(self) -> MemoryUse:
+        """Over all runs."""
+        return MemoryUse.over([service.memory for service in self.service])
 
     @property
     def is_noisy(self) -> bool:
@@ -89,52 +83,36 @@ class Outcome:
 
 
 class Runner:
-    """Measures on one cluster; ``service_settings`` are variables for the service."""
+    """Measures at the sites, and tells what it is about to do."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        scale: Scale,
-        service_settings: Mapping[str, str],
-        tell: Callable[[str], None],
-    ) -> None:
-        self._cluster = cluster
+    def __init__(self, sites: Sites, scale: Scale, tell: Callable[[str], None]) -> None:
+        self._sites = sites
         self._scale = scale
-        self._service_settings = service_settings
         self._tell = tell
 
     def outcome(self, measurement: Measurement) -> Outcome:
-        """Service, reference, service, reference …, each on a database of its own."""
+        """Service, reference, service, reference …"""
         services, references = [], []
         answer = b""
         for number in range(1, self._scale.rounds + 1):
             self._tell(f"{measurement.name}: round {number} of {self._scale.rounds}")
-            service, answer = self._run_service(measurement)
+            if measurement.appends:
+                with self._sites.appending() as site:
+                    service, answer = run_service(measurement, site, self._scale.timing)
+                with self._sites.appending() as site:
+                    references.append(self._run_reference(measurement, site))
+            else:
+                site = self._sites.reading()
+                service, answer = run_service(measurement, site, self._scale.timing)
+                references.append(self._run_reference(measurement, site))
             services.append(service)
-            references.append(self._run_reference(measurement))
         echo, generator_cores = self._run_echo(measurement, answer)
         return Outcome(measurement, services, references, echo, generator_cores)
 
-    def _run_service(self, measurement: Measurement) -> tuple[ServiceRun, bytes]:
-        cluster = self._cluster
-        with (
-            cluster.copy_of(measurement.database) as database,
-            running_service(cluster.socket_dir, database, self._service_settings) as service,
-        ):
-            meters = {**meters_of(cluster, [service]), MACHINE: machine.cpu_s}
-            load = self._drive(measurement, service.address, meters)
-            memory_bytes = service.memory_bytes()
-            if measurement.database == EMPTY:
-                self._check_stored(database, len(load.trace.ended_at_s), measurement)
-            else:
-                _check_read(load.last_body, measurement)
-        run = self._run_of(measurement, load.trace)
-        return ServiceRun(run, memory_bytes, with_others(load.cores)), load.last_body
-
-    def _run_reference(self, measurement: Measurement) -> Run:
-        with self._cluster.copy_of(measurement.database) as database:
-            trace = measurement.reference_trace(self._cluster, database, self._scale.timing)
-        return self._run_of(measurement, trace)
+    def _run_reference(self, measurement: Measurement, site: Site) -> Run:
+        timing = self._scale.timing
+        trace = measurement.reference_trace(site, site.next_run(), timing)
+        return run_of(trace, timing, measurement.units_a_request)
 
     def _run_echo(self, measurement: Measurement, answer: bytes) -> tuple[Run, float]:
         """The same requests; those that read get, each time, an answer that the service gave."""
@@ -142,24 +120,53 @@ class Runner:
             file = Path(directory, "answer")
             file.write_bytes(answer)
             with running_echo(file) as echo:
-                load = self._drive(measurement, echo.address, {"generator": time.process_time})
-        return self._run_of(measurement, load.trace), load.cores["generator"]
+                load = _drive(
+                    measurement,
+                    self._scale.filled,
+                    echo.address,
+                    0,
+                    self._scale.echo_timing,
+                    {"generator": time.process_time},
+                )
+        run = run_of(load.trace, self._scale.echo_timing, measurement.units_a_request)
+        return run, load.cores["generator"]
 
-    def _drive(self, measurement: Measurement, address: Address, meters: Meters) -> Load:
-        conversations = [
-            measurement.conversation(self._cluster, connection)
-            for connection in range(measurement.connections)
-        ]
-        return drive(address, conversations, self._scale.timing, meters)
 
-    def _run_of(self, measurement: Measurement, trace: Trace) -> Run:
-        return run_of(trace, self._scale.timing, measurement.units_a_request)
+def run_service(measurement: Measurement, site: Site, timing: Timing) -> tuple[ServiceRun, bytes]:
+    """One run over HTTP, and the body of an answer.
 
-    def _check_stored(self, database: str, requests: int, measurement: Measurement) -> None:
-        acknowledged = requests * measurement.events_a_request
-        stored = self._cluster.value("SELECT count(*) FROM events", database=database)
+    Raises:
+        WrongOutcome: What is stored or answered is not what has been asked for.
+    """
+    run = site.next_run()
+    stored_before = site.stored_events() if measurement.appends else 0
+    meters = {**meters_of(site.cluster, [site.service]), MACHINE: machine.cpu_s}
+    with MemoryWatch(site.service.pid, timing.warm_up_s) as watch:
+        load = _drive(measurement, site.store, site.service.address, run, timing, meters)
+    if measurement.appends:
+        acknowledged = len(load.trace.ended_at_s) * measurement.events_a_request
+        stored = site.stored_events() - stored_before
         if stored != acknowledged:
             raise WrongOutcome(f"{acknowledged} events were acknowledged, {stored} are stored")
+    else:
+        _check_read(load.last_body, measurement)
+    figures = run_of(load.trace, timing, measurement.units_a_request)
+    return ServiceRun(figures, watch.use, with_others(load.cores)), load.last_body
+
+
+def _drive(
+    measurement: Measurement,
+    store: Store,
+    address: Address,
+    run: int,
+    timing: Timing,
+    meters: Meters,
+) -> Load:
+    conversations = [
+        measurement.conversation(store, connection, run)
+        for connection in range(measurement.connections)
+    ]
+    return drive(address, conversations, timing, meters)
 
 
 def _check_read(answer: bytes, measurement: Measurement) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 
 import uvloop
 
-from bench.cluster import EMPTY, Cluster, running_cluster
+from bench.cluster import Cluster, running_cluster
 from bench.cores import CoresMeter, meters_of
 from bench.figures import Timing
 from bench.http_load import Address
@@ -24,6 +24,7 @@ from bench.measurements.live_delivery import Delivery, deliver
 from bench.pacing import Schedule
 from bench.processes import ROOT, Server, running_service
 from bench.report import aligned
+from bench.stores import EMPTY
 from bench.subscriber import subscribe
 
 SERVICE: Final = "app.cli"
@@ -52,7 +53,7 @@ def main() -> None:
     # PostgreSQL is stopped and its data removed, also by `timeout`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rows: list[tuple[str, ...]] = [HEADINGS]
-    with running_cluster(ROOT / ".data", aggregates=1) as cluster:
+    with running_cluster(ROOT / ".data") as cluster:
         for rate in RATES:
             for name, program, settings in VARIANTS:
                 print(f"{rate} appends/s, {name}", file=sys.stderr, flush=True)

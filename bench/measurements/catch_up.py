@@ -6,23 +6,21 @@ from typing import Final
 
 import uvloop
 
-from bench.cluster import FILLED, Cluster
 from bench.cores import CoresMeter, meters_of
 from bench.event_stream import StreamedResponse
+from bench.goals import CATCH_UP, CATCH_UP_MEMORY
 from bench.http_load import STUCK_AFTER_S, Address
 from bench.http_requests import feed_pages, get
 from bench.http_response import Response, ResponseReader
-from bench.live import Figure, Goal, LiveMeasurement, LiveRound, Stage
-from bench.memory import MemoryWatch
+from bench.memory import MemoryUse, MemoryWatch
 from bench.runner import WrongOutcome
+from bench.sites import Site
+from bench.trial import Figure, Stage, Trial, TrialRound
 
-MOST_EVENTS: Final = 200_000
 PAGE_SIZE: Final = 5_000
 RECEIVED_BYTES: Final = 256 * 1024
 WARM_UP_PART: Final = 10
 """One in so many events is read before, for which the service takes what memory it needs."""
-GOAL: Final = Goal("≥", 0.5, of_ratio=True)
-FLAT: Final = Goal("<", 1.2, of_ratio=True)
 
 _COPY: Final = """
 SELECT row_to_json(feed) FROM (
@@ -34,41 +32,44 @@ SELECT row_to_json(feed) FROM (
 """
 
 
-class CatchUp(LiveMeasurement):
+class CatchUp(Trial):
     reference = "asyncpg, one COPY of row_to_json ORDER BY global_position"
 
     def __init__(self, *, as_ndjson: bool) -> None:
         self.slug = "catch-up-ndjson" if as_ndjson else "catch-up-pages"
         form = "NDJSON" if as_ndjson else f"pages of {PAGE_SIZE:,}"
         self.name = f"catch-up of one consumer, as {form}"
+        self.label = f"catch-up as {form}"
         self._read = _read_ndjson if as_ndjson else _read_pages
 
-    def round(self, stage: Stage) -> LiveRound:
-        stored = stage.cluster.stored_events
-        events = min(MOST_EVENTS, stored)
-        with stage.copy_of(FILLED) as database:
-            with stage.service(database) as service:
-                started_bytes = service.memory_bytes()
-                self._time(service.address, stored, events // WARM_UP_PART)
-                before_bytes = service.memory_bytes()
-                meter = CoresMeter(meters_of(stage.cluster, [service]))
-                meter.begin()
-                with MemoryWatch(service.pid) as memory:
-                    took_s = self._time(service.address, stored, events)
-                cores = meter.end()
-                after_bytes = service.memory_bytes()
-            copy_took_s = uvloop.run(_copy(stage.cluster, database, events))
+    def round(self, stage: Stage) -> TrialRound:
+        site = stage.sites.reading()
+        service, events = site.service, site.store.events
+        self._time(service.address, events, events // WARM_UP_PART)
+        before_bytes = service.memory_bytes()
+        meter = CoresMeter(meters_of(stage.cluster, [service]))
+        generator_s = time.process_time()
+        meter.begin()
+        with MemoryWatch(service.pid) as watch:
+            took_s = self._time(service.address, events, events)
+        cores = meter.end()
+        generator_s = time.process_time() - generator_s
+        memory = MemoryUse(before_bytes, watch.use.peak_bytes, watch.use.end_bytes)
+        rate, copy_rate = events / took_s, events / uvloop.run(_copy(site))
         mib = 2**20
-        return LiveRound(
+        peak, end, before = (
+            count / mib for count in (memory.peak_bytes, memory.end_bytes, before_bytes)
+        )
+        return TrialRound(
             [
-                Figure(
-                    f"{events:,} events", "events/s", events / took_s, events / copy_took_s, GOAL
-                ),
-                Figure("memory at the start", "MiB", started_bytes / mib),
-                Figure("memory, peak", "MiB", memory.peak_bytes / mib, before_bytes / mib, FLAT),
-                Figure("memory, end", "MiB", after_bytes / mib, before_bytes / mib, FLAT),
+                Figure(f"{events:,} events", "events/s", rate, copy_rate, CATCH_UP),
+                # Not limited by others: what the reader could take, had it a core for itself.
+                Figure("reader alone, of CPU time", "events/s", events / generator_s),
+                Figure("memory, peak", "MiB", peak, before, CATCH_UP_MEMORY),
+                Figure("memory, end", "MiB", end, before, CATCH_UP_MEMORY),
             ],
             cores,
+            memory,
         )
 
     def _time(self, address: Address, stored: int, events: int) -> float:
@@ -116,16 +117,16 @@ def _receive(connection: socket.socket) -> bytes:
     return data
 
 
-async def _copy(cluster: Cluster, database: str, events: int) -> float:
-    connection = await cluster.connect(database)
-    lines = 0
+async def _copy(site: Site) -> float:
+    connection = await site.cluster.connect(site.database)
+    events, lines = site.store.events, 0
 
     async def receive(data: bytes) -> None:
         nonlocal lines
         lines += data.count(b"\n")
 
     async def copy(count: int) -> None:
-        after = cluster.stored_events - count
+        after = events - count
         await connection.copy_from_query(_COPY, after, output=receive)
 
     try:

@@ -3,11 +3,13 @@
 from typing import Final
 
 from bench import http_requests
-from bench.cluster import FILLED, Cluster, Connection
+from bench.cluster import Connection
 from bench.figures import Timing, Trace
 from bench.http_load import Conversation
 from bench.measurement import Measurement
+from bench.sites import Site
 from bench.sql_load import Work, drive_sql
+from bench.stores import Store
 
 PAGE_SIZE: Final = 5_000
 
@@ -29,17 +31,24 @@ class FeedPages(Measurement):
     units_a_request = events_a_request = PAGE_SIZE
     reference = "asyncpg, COPY of row_to_json"
     connections = 1
-    database = FILLED
+    appends = False
 
-    def conversation(self, cluster: Cluster, connection: int) -> Conversation:
-        return http_requests.feed_pages(PAGE_SIZE, cluster.stored_events)
+    def conversation(self, store: Store, connection: int, run: int) -> Conversation:
+        return http_requests.feed_pages(PAGE_SIZE, store.events, _first_after(store, run))
 
-    def reference_trace(self, cluster: Cluster, database: str, timing: Timing) -> Trace:
-        return drive_sql(cluster, database, [_copying(cluster.stored_events)], timing)
+    def reference_trace(self, site: Site, run: int, timing: Timing) -> Trace:
+        work = _copying(site.store.events, _first_after(site.store, run))
+        return drive_sql(site.cluster, site.database, [work], timing)
 
 
-def _copying(last_position: int) -> Work:
-    after = 0
+def _first_after(store: Store, run: int) -> int:
+    """Another place at each run, so that of a large store not always the same part is read."""
+    pages = store.events // PAGE_SIZE
+    return round(pages * 0.618) * run % pages * PAGE_SIZE
+
+
+def _copying(last_position: int, first_after: int) -> Work:
+    after = first_after
 
     async def receive(_: bytes) -> None:
         pass

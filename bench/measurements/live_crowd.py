@@ -7,42 +7,42 @@ from typing import Final
 import uvloop
 
 from bench.appenders import http_appenders
-from bench.cluster import FILLED
 from bench.cores import CoresMeter, meters_of
 from bench.crowd import attending
+from bench.goals import CROWD_APPENDS, CROWD_MEMORY, NONE_LOST
 from bench.http_load import Address
-from bench.live import NONE_LOST, Figure, Goal, LiveMeasurement, LiveRound, Stage
+from bench.memory import MemoryUse, MemoryWatch
 from bench.observation import Observation, by_position, observe
 from bench.pacing import Schedule
 from bench.processes import Server
+from bench.trial import Figure, Stage, Trial, TrialRound
 
 APPENDS_A_SECOND: Final = 200
 SETTLE_STEP_S: Final = 0.5
 SETTLED_CORES: Final = 0.1
 SETTLES_WITHIN_S: Final = 60.0
 """Who begins far behind and does not read is first sent what the buffers of both sides hold."""
-GOAL: Final = Goal("≥", 0.7, of_ratio=True)
-FLAT: Final = Goal("<", 1.25, of_ratio=True)
-"""Not 1: the service keeps the newest events for its subscribers, up to a bound."""
 
 
-class LiveCrowd(LiveMeasurement):
+class LiveCrowd(Trial):
     reference = "the same service before anybody has subscribed; memory: before the appends"
 
     def __init__(self, subscribers: int, stalled: int = 0) -> None:
         self.slug = f"crowd-{subscribers}"
         self.name = f"{subscribers} live subscribers"
+        self.label = f"{subscribers} subscribers"
         if stalled:
+            self.label += f", {stalled} stalled"
             self.slug += f"-stalled-{stalled}"
             self.name += f", {stalled} of which never read"
         self.name += f", {APPENDS_A_SECOND} appends/s"
         self._readers = subscribers - stalled
         self._stalled = stalled
 
-    def round(self, stage: Stage) -> LiveRound:
-        schedule = Schedule(APPENDS_A_SECOND, stage.timing)
+    def round(self, stage: Stage) -> TrialRound:
+        schedule = Schedule(APPENDS_A_SECOND, stage.scale.live_timing)
         # A filled store: who begins at its first event and does not read is owed megabytes.
-        with stage.copy_of(FILLED) as database, stage.service(database) as service:
+        with stage.copy_of(stage.scale.filled) as database, stage.service(database) as service:
             meter = CoresMeter(meters_of(stage.cluster, [service]))
             alone = uvloop.run(_append(service.address, schedule, meter, run=0))
             alone_bytes = service.memory_bytes()
@@ -57,17 +57,18 @@ class LiveCrowd(LiveMeasurement):
                     return time.process_time() + crowd.cpu_s()
 
                 meter = CoresMeter(meters_of(stage.cluster, [service], generator_s))
-                among = uvloop.run(_append(service.address, schedule, meter, run=1))
-                _settle(service)
+                with MemoryWatch(service.pid) as watch:
+                    among = uvloop.run(_append(service.address, schedule, meter, run=1))
+                    _settle(service)
                 after_bytes, connected = service.memory_bytes(), service.connections()
                 attendance = crowd.leave(max(append.position for append in among.appends))
         arrived_at_s = list(by_position(chain.from_iterable(attendance.arrivals)))
         sending, answer = among.from_sending(arrived_at_s), among.from_answer(arrived_at_s)
         gone = max(self._readers + self._stalled - connected, attendance.lost)
         mib = 2**20
-        return LiveRound(
+        return TrialRound(
             [
-                Figure("appends", "1/s", among.rate, alone.rate, GOAL),
+                Figure("appends", "1/s", among.rate, alone.rate, CROWD_APPENDS),
                 Figure("p50 of an append", "ms", among.appending.p50_ms, alone.appending.p50_ms),
                 Figure("p99 of an append", "ms", among.appending.p99_ms, alone.appending.p99_ms),
                 Figure("p99 sent late", "ms", among.late.p99_ms, alone.late.p99_ms),
@@ -78,10 +79,11 @@ class LiveCrowd(LiveMeasurement):
                 Figure("disconnected", "", gone, 0, NONE_LOST),
                 Figure("missed", "events", attendance.missed, 0, NONE_LOST),
                 Figure("repeated", "events", attendance.repeated, 0, NONE_LOST),
-                Figure("memory", "MiB", after_bytes / mib, before_bytes / mib, FLAT),
+                Figure("memory", "MiB", after_bytes / mib, before_bytes / mib, CROWD_MEMORY),
                 Figure("memory without subscribers", "MiB", alone_bytes / mib),
             ],
             among.cores,
+            MemoryUse(before_bytes, watch.use.peak_bytes, after_bytes),
         )
 
 

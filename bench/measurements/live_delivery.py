@@ -8,15 +8,18 @@ from typing import Final
 import uvloop
 
 from bench.appenders import http_appenders, sql_appenders
-from bench.cluster import EMPTY, Cluster
+from bench.cluster import Cluster
 from bench.cores import CoresMeter, meters_of
+from bench.goals import NONE_LOST, Goal
 from bench.http_load import Address
-from bench.live import NONE_LOST, Figure, Goal, LiveMeasurement, LiveRound, Stage
+from bench.memory import MemoryWatch
 from bench.observation import Latencies, Observation, by_position, observe
 from bench.pacing import Schedule
 from bench.runner import WrongOutcome
 from bench.sql_listener import listening
+from bench.stores import EMPTY
 from bench.subscriber import subscribe
+from bench.trial import Figure, Stage, Trial, TrialRound
 
 APPENDS_A_SECOND: Final = 500
 INSERTS_A_SECOND: Final = 100
@@ -42,36 +45,40 @@ class Delivery:
         return self.seen.missed(self.arrived_at_s)
 
 
-class LiveDelivery(LiveMeasurement):
+class LiveDelivery(Trial):
     reference = (
         "PostgreSQL alone: INSERT and NOTIFY in one transaction; LISTEN, then SELECT of the row"
     )
 
-    def __init__(self, slug: str, whom: str, *, p99_ms: float, p50_ms: float | None = None) -> None:
+    def __init__(
+        self, slug: str, label: str, whom: str, *, p99_ms: Goal, p50_ms: Goal | None = None
+    ) -> None:
         self.slug = f"delivery-{slug}"
+        self.label = f"delivery, {label}"
         self._is_direct = slug == "sql"
         self._has_other = slug == "other"
         self._rate = INSERTS_A_SECOND if self._is_direct else APPENDS_A_SECOND
         works = "direct INSERTs" if self._is_direct else "appends"
         self.name = f"delivery to {whom}, {self._rate} {works}/s"
-        self._p50_goal = None if p50_ms is None else Goal("<", p50_ms)
-        self._p99_goal = Goal("<", p99_ms)
+        self._p50_goal = p50_ms
+        self._p99_goal = p99_ms
 
-    def round(self, stage: Stage) -> LiveRound:
-        schedule = Schedule(self._rate, stage.timing)
+    def round(self, stage: Stage) -> TrialRound:
+        schedule = Schedule(self._rate, stage.scale.live_timing)
         with stage.copy_of(EMPTY) as database, ExitStack() as running:
             services = [running.enter_context(stage.service(database))]
             if self._has_other:
                 services.append(running.enter_context(stage.service(database)))
             meter = CoresMeter(meters_of(stage.cluster, services))
             to = None if self._is_direct else services[0].address
-            live = uvloop.run(
-                deliver(stage.cluster, database, schedule, meter, to, services[-1].address)
-            )
+            with MemoryWatch(services[-1].pid, schedule.timing.warm_up_s) as watch:
+                live = uvloop.run(
+                    deliver(stage.cluster, database, schedule, meter, to, services[-1].address)
+                )
         with stage.copy_of(EMPTY) as database:
             meter = CoresMeter(meters_of(stage.cluster, []))
             bare = uvloop.run(_deliver_bare(stage.cluster, database, schedule, meter))
-        return LiveRound(self._figures(live, bare), live.seen.cores)
+        return TrialRound(self._figures(live, bare), live.seen.cores, watch.use)
 
     def _figures(self, live: Delivery, bare: Delivery) -> list[Figure]:
         sending, bare_sending = live.from_sending, bare.from_sending

@@ -2,21 +2,36 @@
 
 import asyncio
 import json
+from itertools import islice
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.__main__ import chosen_works
+from bench.chart import WIDTH, chart, in_panels
 from bench.cores import with_others
 from bench.event_stream import Continuity, EventIds, StreamedResponse
-from bench.figures import Spread, Timing, TooFewRequests, Trace, percentile, run_of
+from bench.figures import Run, Spread, Timing, TooFewRequests, Trace, percentile, run_of
+from bench.goals import NONE_LOST, PEERS, Goal
 from bench.http_load import LoadFailed
+from bench.http_requests import feed_pages
 from bench.http_response import Response, ResponseReader, UnreadableResponse
-from bench.live import Figure, FigureOfRounds, Goal
+from bench.import_rows import COLUMNS, ImportRows
+from bench.measurements import MEASUREMENTS, TRIALS
+from bench.memory import MemoryUse
 from bench.observation import Latencies, Observation, by_position
 from bench.pacing import Append, Schedule, append_paced
+from bench.peers.peer import PeerOutcome
 from bench.pgbench import array_literal, trace_of
+from bench.result_files import KEPT
+from bench.runner import Outcome, ServiceRun
+from bench.scale import FULL, QUICK
+from bench.stores import LONG_AGGREGATES, LONG_VERSION, SHORT_VERSION, Store
 from bench.subscriber import Arrival
+from bench.trial import Figure, FigureOfRounds, TrialOutcome, TrialRound
+from bench.verdicts import Verdict, verdict_table, verdicts
 
 TIMING = Timing(warm_up_s=1, duration_s=2)
 
@@ -235,6 +250,8 @@ def test_delivery_is_timed_from_sending_and_from_the_answer() -> None:
     assert (answer.p50_ms, answer.p99_ms) == pytest.approx((-20, -20))
     assert seen.appending.p50_ms == pytest.approx(20)
     assert seen.late.p99_ms == pytest.approx(10)
+    # A standstill of the generator itself is not hidden.
+    assert seen.from_due.p50_ms == pytest.approx(30)
     assert seen.rate == pytest.approx(20 / 2.03)
 
 
@@ -255,6 +272,8 @@ def test_percentiles_are_of_all_latencies() -> None:
         (Goal("≥", 0.5, of_ratio=True), 1, 2, True),
         (Goal("≥", 0.5, of_ratio=True), 1, 2.1, False),
         (Goal("=", 0), 1, 0, False),
+        (Goal("≤", 5), 5, None, True),
+        (Goal("≤", 5), 5.1, None, False),
     ],
 )
 def test_a_goal_is_met_or_not(
@@ -281,3 +300,129 @@ def test_nothing_may_be_missed_in_any_round() -> None:
 def test_what_the_machine_used_beyond_the_named_is_others() -> None:
     assert with_others({"service": 0.5, "machine": 0.75}) == {"service": 0.5, "others": 0.25}
     assert with_others({"service": 0.5, "machine": 0.4}) == {"service": 0.5, "others": 0}
+
+
+def test_the_feed_is_read_from_any_page_on_round_and_round() -> None:
+    requests = feed_pages(10, last_position=30, first_after=20)
+    asked = [next(requests)]
+    for next_after in (30, 10, 20, 30):
+        body = b'{"events":[{"event_data":{"next_after":1}}],"next_after":%d}' % next_after
+        asked.append(requests.send(Response(200, body)))
+    after = [int(request.split(b"after=")[1].split(b"&")[0]) for request in asked]
+    assert after == [20, 0, 10, 20, 0]
+
+
+def test_a_store_s_cases_are_all_loaded_before_one_is_loaded_again() -> None:
+    store = Store(100_000)
+    assert store.cases * 100 + LONG_AGGREGATES * (LONG_VERSION + SHORT_VERSION) == store.events
+    ids = list(islice(store.case_ids(part=0.5), 2 * store.cases))
+    assert set(ids[: store.cases]) == {f"case-{number}" for number in range(store.cases)}
+    assert ids[store.cases :] == ids[: store.cases]
+    assert ids[0] == f"case-{store.cases // 2}"
+
+
+def test_an_import_and_its_reference_are_of_the_same_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.import_rows.CASES_A_GENERATION", 3)
+    rows = ImportRows("case", events=7 * 100)
+    lines = [json.loads(line) for line in b"".join(rows.as_ndjson()).splitlines()]
+    copied = [line.split("\t") for line in b"".join(rows.as_copy_text()).decode().splitlines()]
+    assert len(lines) == len(copied) == rows.events == len({line["event_id"] for line in lines})
+    assert [line["event_id"] for line in lines] == sorted(line["event_id"] for line in lines)
+    versions: dict[str, int] = {}
+    for line in lines:
+        assert line["version"] == versions.get(line["aggregate_id"], 0) + 1
+        versions[line["aggregate_id"]] = line["version"]
+    assert set(versions.values()) == {100}
+    for line, fields in zip(lines, copied, strict=True):
+        row = dict(zip(COLUMNS, fields, strict=True))
+        for name in ("event_data", "metadata"):
+            # As COPY reads it: a backslash of JSON's own is escaped once more.
+            assert json.loads(row.pop(name).replace("\\\\", "\\")) == line.pop(name)
+        assert row == {name: str(value) for name, value in line.items()}
+
+
+def test_memory_over_several_runs_grows_from_the_first_warm_up_to_the_last_end() -> None:
+    use = MemoryUse.over([MemoryUse(100, 150, 110), MemoryUse(110, 120, 120)])
+    assert use == MemoryUse(settled_bytes=100, peak_bytes=150, end_bytes=120)
+    assert use.growth == 1.2
+
+
+def test_what_others_need_is_measured_before_them() -> None:
+    assert [work.slug for work in chosen_works(["pace"], QUICK)] == ["single-64", "pace"]
+    quick = {work.slug for work in chosen_works(None, QUICK)}
+    assert quick == {work.slug for work in chosen_works(None, FULL)} - QUICK.left_out
+
+
+def test_the_page_names_everything_that_is_measured() -> None:
+    page = (KEPT / "README.md").read_text(encoding="utf-8")
+    slugs = {work.slug for work in MEASUREMENTS} | {work.slug for work in TRIALS}
+    assert {slug for slug in slugs if f"`{slug}`" not in page} == set()
+    assert slugs >= QUICK.left_out
+
+
+MIB = 2**20
+
+
+def outcome_of_rate(rate: float, reference: float) -> Outcome:
+    run, cores = Run(rate, 1, 2, 100), {"others": 0.0}
+    memory = MemoryUse(90 * MIB, 100 * MIB, 99 * MIB)
+    runs = [ServiceRun(run, memory, cores)]
+    return Outcome(MEASUREMENTS[0], runs, [Run(reference, 1, 2, 100)], run, 0.5)
+
+
+def test_every_rate_and_every_figure_with_a_goal_has_a_verdict() -> None:
+    trial = TRIALS[0]
+    figures = [
+        Figure("p50", "ms", 4, 1, Goal("<", 5)),
+        Figure("without a goal", "ms", 4),
+        Figure("missed", "events", 1, 0, NONE_LOST),
+    ]
+    memory = MemoryUse(100 * MIB, 240 * MIB, 150 * MIB)
+    trials = [TrialOutcome(trial, [TrialRound(figures, {"others": 0.9}, memory)])]
+    peers = [PeerOutcome("other", "Other 1.0", {"single-64": Spread.of([50.0])})]
+    found = verdicts([outcome_of_rate(90, 100)], trials, peers)
+    seen = [(verdict.work, verdict.is_met, verdict.ratio, verdict.is_noisy) for verdict in found]
+    assert seen == [
+        ("single-64", False, 0.9, False),
+        (trial.slug, True, None, True),
+        (trial.slug, False, None, True),
+        # 240 MiB are 251.7 MB.
+        ("memory", False, None, False),
+        ("memory", False, None, False),
+        ("single-64", True, 1.8, False),
+    ]
+    lines = verdict_table(found).splitlines()
+    assert ["NOT MET" in line for line in lines] == [*(False, True, False, True, True, True, False)]
+    assert "beside Other 1.0" in lines[-1]
+    assert [line.endswith(" ?") for line in lines].count(True) == 2
+
+
+def shown(verdict: Verdict) -> list[str]:
+    """The texts of a chart of it alone."""
+    svg = ET.fromstring(chart("A title", ["<machine> & versions"], [verdict]))
+    return [text.text or "" for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_a_chart_says_in_words_what_its_bars_show() -> None:
+    ratio = Verdict("single-64", "single", "single", "events/s", 90, 100, Goal("≥", 1, True), False)
+    texts = shown(ratio)
+    assert {"A title", "<machine> & versions", "single", "≥ 1", "NOT MET"} <= set(texts)
+    assert "0.90 = 90 / 100 events/s" in texts
+    bound = Verdict("pace", "p50", "paced: p50", "ms", 4, None, Goal("<", 5), True)
+    assert {"paced: p50", "4 ms", "< 5 ms", "met"} <= set(shown(bound))
+    lost = Verdict("crowd-500", "missed", "missed", "events", 0, 0, NONE_LOST, True)
+    assert "missed" not in shown(lost)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 199.0, 1e9])
+def test_a_bar_does_not_leave_its_place(value: float) -> None:
+    beside = Verdict("feed", "beside X", "feed: X", "events/s", value + 1, 100, PEERS, True)
+    bound = Verdict("pace", "p50", "paced: p50", "ms", value, None, Goal("<", 5), True)
+    svg = ET.fromstring(chart("", [], in_panels([bound, beside])))
+    bars = [
+        (float(bar.attrib["x"]), float(bar.attrib["width"]))
+        for bar in svg.iter("{http://www.w3.org/2000/svg}rect")
+        if bar.attrib.get("height") == "14"
+    ]
+    assert len(bars) == 2
+    assert all(x + width < WIDTH * 2 / 3 for x, width in bars)

@@ -1,43 +1,20 @@
-"""What the measurements of the live feed have: several figures each, beside a reference each."""
+"""What measurements with several figures have: each figure beside a reference, and its goal."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from statistics import median
-from typing import Literal
 
 from bench.cluster import Cluster
-from bench.figures import Spread, Timing
-from bench.processes import Server, running_service
-from bench.runner import NOISY_FROM_CORES
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What a figure is wanted to be, or its ratio to the reference."""
-
-    sign: Literal["<", "≥", "="]
-    bound: float
-    of_ratio: bool = False
-
-    def is_met(self, value: float, reference: float | None) -> bool:
-        if self.of_ratio:
-            assert reference is not None
-            value /= reference
-        match self.sign:
-            case "<":
-                return value < self.bound
-            case "≥":
-                return value >= self.bound
-            case "=":
-                return value == self.bound
-
-    def __str__(self) -> str:
-        return f"{'ratio ' if self.of_ratio else ''}{self.sign} {self.bound:g}"
-
-
-NONE_LOST = Goal("=", 0)
+from bench.figures import Spread
+from bench.goals import Goal
+from bench.memory import MemoryUse
+from bench.processes import Server
+from bench.runner import NOISY_FROM_CORES, Outcome
+from bench.scale import Scale
+from bench.sites import Sites
+from bench.stores import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +29,12 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveRound:
+class TrialRound:
     """What one round has given; each round gives the same figures in the same order."""
 
     figures: Sequence[Figure]
     cores: Mapping[str, float]
+    memory: MemoryUse
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,37 +80,43 @@ class Stage:
     """Where a round takes place."""
 
     cluster: Cluster
-    timing: Timing
-    service_settings: Mapping[str, str]
+    scale: Scale
+    sites: Sites
+    outcomes: Sequence[Outcome]
+    """What has been measured before in this run."""
 
-    def copy_of(self, template: str) -> AbstractContextManager[str]:
+    def copy_of(self, store: Store) -> AbstractContextManager[str]:
         """A database of its own."""
-        return self.cluster.copy_of(template)
+        return self.cluster.copy_of(store)
 
     def service(self, database: str) -> AbstractContextManager[Server]:
         """An instance of the service on it."""
-        return running_service(self.cluster.socket_dir, database, self.service_settings)
+        return self.sites.service(database)
 
 
-class LiveMeasurement(ABC):
+class Trial(ABC):
     """One table."""
 
     slug: str
     name: str
+    label: str
+    """The name in a few words, for the chart."""
     reference: str
     """What does the same without the service, or without what is measured."""
+    needs: frozenset[str] = frozenset()
+    """Other measurements that go before it."""
 
     @abstractmethod
-    def round(self, stage: Stage) -> LiveRound:
+    def round(self, stage: Stage) -> TrialRound:
         """Measure once: the service, and the reference after it."""
 
 
 @dataclass(frozen=True, slots=True)
-class LiveOutcome:
-    """All rounds of a measurement."""
+class TrialOutcome:
+    """All rounds of a trial."""
 
-    measurement: LiveMeasurement
-    rounds: Sequence[LiveRound]
+    trial: Trial
+    rounds: Sequence[TrialRound]
 
     @property
     def figures(self) -> Iterator[FigureOfRounds]:
@@ -146,6 +130,11 @@ class LiveOutcome:
             name: median(round_.cores[name] for round_ in self.rounds)
             for name in self.rounds[0].cores
         }
+
+    @property
+    def memory(self) -> MemoryUse:
+        """Over all rounds."""
+        return MemoryUse.over([round_.memory for round_ in self.rounds])
 
     @property
     def is_noisy(self) -> bool:

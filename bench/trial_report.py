@@ -1,12 +1,12 @@
-"""The figures of the live feed as tables for people and as JSON."""
+"""The figures of trials as tables for people and as JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from bench.figures import Spread
-from bench.live import FigureOfRounds, LiveOutcome
-from bench.report import aligned
+from bench.report import aligned, number
+from bench.trial import FigureOfRounds, TrialOutcome
 
 HEADINGS = (
     "figure",
@@ -21,17 +21,17 @@ HEADINGS = (
 )
 
 
-def live_tables(outcomes: Sequence[LiveOutcome]) -> str:
-    """What the benchmark prints: one table a measurement."""
+def trial_tables(outcomes: Sequence[TrialOutcome]) -> str:
+    """What the benchmark prints: one table a trial."""
     return "\n\n".join(map(_table, outcomes))
 
 
-def _table(outcome: LiveOutcome) -> str:
-    measurement = outcome.measurement
+def _table(outcome: TrialOutcome) -> str:
+    trial = outcome.trial
     cores = ", ".join(f"{name} {used:.2f}" for name, used in outcome.cores.items())
     return (
-        f"{measurement.name}{' ?' if outcome.is_noisy else ''}\n"
-        f"reference: {measurement.reference}\n"
+        f"{trial.name}{' ?' if outcome.is_noisy else ''}\n"
+        f"reference: {trial.reference}\n"
         + aligned([HEADINGS, *map(_row, outcome.figures)])
         + f"\nCPU cores: {cores}"
     )
@@ -51,22 +51,19 @@ def _row(figure: FigureOfRounds) -> tuple[str, ...]:
 
 
 def _spread(spread: Spread) -> tuple[str, str]:
-    return _number(spread.median), f"({_number(spread.min)}–{_number(spread.max)})"
+    return number(spread.median), f"({number(spread.min)}–{number(spread.max)})"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1_000 else f"{value:,.2f}"
-
-
-def live_as_json(outcomes: Sequence[LiveOutcome]) -> list[dict[str, Any]]:
+def trials_as_json(outcomes: Sequence[TrialOutcome]) -> list[dict[str, Any]]:
     """What is kept: each figure over the rounds, and all rounds."""
     return [
         {
-            "work": outcome.measurement.slug,
-            "name": outcome.measurement.name,
-            "reference": outcome.measurement.reference,
+            "work": outcome.trial.slug,
+            "name": outcome.trial.name,
+            "reference": outcome.trial.reference,
             "is_noisy": outcome.is_noisy,
             "cores": outcome.cores,
+            "memory": asdict(outcome.memory),
             "figures": [
                 {
                     "name": figure.name,
@@ -82,6 +79,7 @@ def live_as_json(outcomes: Sequence[LiveOutcome]) -> list[dict[str, Any]]:
             "rounds": [
                 {
                     "cores": dict(round_.cores),
+                    "memory": asdict(round_.memory),
                     "figures": {
                         figure.name: {"value": figure.value, "reference": figure.reference}
                         for figure in round_.figures

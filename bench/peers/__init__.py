@@ -1,0 +1,1 @@
+"""Other event stores on PostgreSQL, measured on the same server: ``python -m bench --peers``."""
