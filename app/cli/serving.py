@@ -16,7 +16,12 @@ from app.settings import Settings
 def serve_until_stopped() -> None:
     """Serve as the environment says, with an embedded database if it names none."""
     configured = read_settings()
-    with StopSignals() as signals, listening(configured.host, configured.port) as sockets:
+    with (
+        StopSignals() as signals,
+        listening(
+            configured.host, configured.port, is_to_be_shared=configured.workers > 1
+        ) as sockets,
+    ):
         url = url_of(sockets[0])
         line = f"eventstore is up: {url} (docs: {url}/docs, data: {_place_of_data(configured)})"
         signals.may_interrupt = True

@@ -13,11 +13,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from app.cli.http_server import GRACE_S, serve_http
+from app.cli.listener import sockets_of_workers
 from app.cli.signals import STOP_SIGNALS, StopSignals
 from app.cli.streams import note
 from app.settings import Settings
@@ -38,8 +40,13 @@ def serve_with_workers(
     signals: StopSignals,
     on_up: Callable[[], None],
 ) -> bool:
-    """Serve with ``settings.workers`` processes until a stop signal; False if one cannot start."""
-    workers = [_Worker(settings, sockets) for _ in range(settings.workers)]
+    """Serve with ``settings.workers`` processes until a stop signal; False if one cannot start.
+
+    The sockets of a worker that has died stay open: who connects to them meanwhile waits for the
+    one that takes its place.
+    """
+    sockets_of = sockets_of_workers(sockets, settings.workers)
+    workers = [_Worker(settings, own) for own in sockets_of]
     is_up = False
     try:
         while not signals.count:
@@ -56,11 +63,11 @@ def serve_with_workers(
                 if not worker.has_started():
                     # What kept it from starting may pass, but not within the same instant.
                     time.sleep(RESTART_DELAY_S)
-                workers[index] = _Worker(settings, sockets)
+                workers[index] = _Worker(settings, sockets_of[index])
         return True
     finally:
         # Here too, or those who connect from now on would wait for an answer instead of being told.
-        for listener in sockets:
+        for listener in chain.from_iterable(sockets_of):
             listener.close()
         _stop(workers, signals)
 
