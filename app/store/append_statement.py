@@ -17,6 +17,9 @@ from app.store.statements import statement
 REFUSING_CONSTRAINTS = frozenset(
     {"events_pkey", "idx_events_aggregate", "idx_events_global_position"}
 )
+# A control character, which JSON contains neither within strings nor between (RFC 8259, section 7);
+# the decoder of requests refuses a text that does.
+SEPARATOR = b"\x1f"
 
 
 async def insert_append(
@@ -135,12 +138,14 @@ def batch_parameters(appends: Sequence[Append]) -> tuple[Any, ...]:
 
 
 def _joined(texts: Sequence[Raw]) -> str:
-    """JSON texts as one: they contain no such character, neither within strings nor between.
+    """JSON texts as one.
 
     The driver takes as long for an array of texts as for all else of a large append: it looks at
     each element whether it is an array, too.
     """
-    return str(b"\x1f".join(texts), "utf-8")
+    joined = SEPARATOR.join(texts)
+    assert joined.count(SEPARATOR) == len(texts) - 1, "an event would get the text of another one"
+    return str(joined, "utf-8")
 
 
 def _related_ids(

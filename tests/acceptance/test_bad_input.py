@@ -290,6 +290,19 @@ async def test_a_number_that_cannot_be_stored_is_refused_with_its_place(
         assert refused_places(answer, "unstorable-value") == [expected]
 
 
+@pytest.mark.parametrize(
+    "event_data", ['{"a": "x\x1fy"}', '{"a": 1}\x1f{"b": 2}', "{\x1f}", '{"a\x1fb": 1}']
+)
+async def test_an_unescaped_control_character_is_malformed(
+    api: httpx.AsyncClient, event_data: str
+) -> None:
+    """This one separates the texts of events on their way to the database."""
+    for members in (f'"event_data": {event_data}', f'"event_data": {{}}, "metadata": {event_data}'):
+        problem(
+            await api.post(ORDER.events_path, content=append_body(members)), 400, "malformed-body"
+        )
+
+
 async def test_numbers_that_would_grow_without_bound_are_refused(api: httpx.AsyncClient) -> None:
     numbers = ",".join(["1e131071"] * 10_000)
     answer = await api.post(
