@@ -1,6 +1,7 @@
 """Server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TypeAlias
@@ -11,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.answer import encoder
 from app.api.disconnect import disconnected
 from app.api.negotiation import VARY_ACCEPT
-from app.errors import InvalidInput
+from app.errors import InvalidInput, Unavailable
 from app.events import RecordedEvent
 from app.queries.feed_tail import Chunk, FeedTail
 from app.queries.follow_aggregate import AggregateFollower
@@ -27,13 +28,16 @@ SLICE_BYTES = 64 * 1024
 STALLED_AFTER_S = 300.0
 RETRY = b"retry: 1000\n\n"
 
+logger = logging.getLogger(__name__)
+
 Frames: TypeAlias = AsyncGenerator[bytes, None]
 
 
 class EventStreamResponse(Response):
     """Sends frames as they come, until they end or the client has gone.
 
-    An error on the way breaks the connection off; the client comes back with `Last-Event-ID`.
+    They end, too, when the database is lost: the client comes back with `Last-Event-ID`. A defect
+    breaks the connection off.
     """
 
     media_type = EVENT_STREAM_MEDIA_TYPE
@@ -71,12 +75,15 @@ class EventStreamResponse(Response):
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async with aclosing(self._frames) as frames:
-            async for frame in frames:
-                for start in range(0, len(frame), SLICE_BYTES):
-                    part = frame[start : start + SLICE_BYTES]
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-                    self._sent += 1
+        try:
+            async with aclosing(self._frames) as frames:
+                async for frame in frames:
+                    for start in range(0, len(frame), SLICE_BYTES):
+                        part = frame[start : start + SLICE_BYTES]
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+                        self._sent += 1
+        except Unavailable as error:
+            logger.warning("a stream of events ends: %s", error, exc_info=error.__cause__)
         await send({"type": "http.response.body", "body": b""})
 
 

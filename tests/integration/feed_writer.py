@@ -13,8 +13,9 @@ from uuid import UUID, uuid4
 import asyncpg
 from asyncpg.transaction import Transaction
 
-from app.store.statements import statement
-from tests.integration.client_sql import COLUMNS, INSERT, OCCURRED_AT, Connection, event_row
+from app.store.append_statement import insert_append
+from tests.integration.client_sql import COLUMNS, INSERT, Connection, event_row
+from tests.integration.support import new_append, new_event
 
 
 class Writer:
@@ -110,13 +111,9 @@ class Writer:
     async def _append_many(self) -> None:
         """As the service does it."""
         ids = self._some_ids()
-        count = len(ids)
-        nothing = [None] * count
-        content = (["OrderPlaced"] * count, ["{}"] * count, nothing, [OCCURRED_AT] * count)
-        await self._connection.fetch(
-            statement("append_events"),
-            *("Order", str(ids[0]), 0, False, ids, *content, nothing, nothing, "5s"),
-        )
+        append = new_append(str(ids[0]), *[new_event()] * len(ids), event_ids=ids)
+        appended = await insert_append(self._connection, append, "5s")  # type: ignore[arg-type]
+        assert appended is not None
         self._inserted += ids
 
     async def _copy(self) -> None:
