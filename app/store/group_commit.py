@@ -27,6 +27,7 @@ MAX_BYTES_OF_BATCH = 512 * 1024
 # A larger append takes long by itself, and goes beside the writers.
 LARGE_EVENTS = 1_000
 SWEEP_EVERY_S = 0.25
+TOO_LONG = "other appends take too long; nothing was stored"
 
 logger = logging.getLogger(__name__)
 
@@ -141,9 +142,7 @@ class GroupCommit:
             if member.deadline > loop.time():
                 break
             if not member.has_begun and not member.outcome.done():
-                member.outcome.set_exception(
-                    DatabaseBusy("other appends take too long; nothing was stored")
-                )
+                member.outcome.set_exception(DatabaseBusy(TOO_LONG))
         self._sweep_timer = loop.call_later(SWEEP_EVERY_S, self._sweep) if self._at_hand else None
 
     async def _write_batches(self) -> None:
@@ -228,9 +227,13 @@ class GroupCommit:
 
     async def _settle_one_by_one(self, members: "list[_Member]") -> None:
         """Write appends to one aggregate, which have its turn, one after the other."""
+        loop = asyncio.get_running_loop()
         for member in members:
             member.has_begun = True
             try:
+                # What was in the way of the one before may be in its way, too.
+                if loop.time() > member.deadline:
+                    raise DatabaseBusy(TOO_LONG)
                 member.settle(await self._write_alone(member.append))
             except Exception as error:  # noqa: BLE001 - it is raised for the caller
                 member.fail(error)

@@ -187,19 +187,19 @@ def test_subscribers_and_writers_outlive_crashes_of_the_service() -> None:
             written = threading.Event()
 
             def write() -> None:
-                for number in range(300):
+                for number in range(150):
                     client.append("Order", "1", numbered(1, number), expected_version=number)
                 written.set()
 
             writer = threading.Thread(target=write)
             writer.start()
-            for reached in (60, 150):
+            for reached in (30, 80):
                 following[0].wait_for(reached)
                 service.stop(signal.SIGKILL)
                 service.start()
             writer.join()
             assert written.is_set()
             for follower in following:
-                follower.wait_for(300)
+                follower.wait_for(150)
         for follower in following:
-            assert numbers(follower.events) == list(range(300))
+            assert numbers(follower.events) == list(range(150))

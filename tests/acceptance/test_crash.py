@@ -24,7 +24,7 @@ CLIENTS = 16
 SERVICE_KILLS = 3
 DATABASE_KILLS = 2
 AGGREGATES = 5
-UP_BETWEEN_KILLS_S = 1.0
+UP_BETWEEN_KILLS_S = 0.5
 
 Place = tuple[str, int, int]
 """aggregate_id, version, global_position"""
