@@ -21,8 +21,8 @@ from app.settings import Settings
 from tests.conftest import directory_for_postgres
 
 CLIENTS = 16
-SERVICE_KILLS = 3
-DATABASE_KILLS = 2
+SERVICE_KILLS = 2
+DATABASE_KILLS = 1
 AGGREGATES = 5
 UP_BETWEEN_KILLS_S = 0.5
 
