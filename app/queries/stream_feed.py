@@ -8,7 +8,7 @@ from app.store.feed_scan import FeedHead
 from app.store.feed_statement import FeedFilter
 
 # Two pages are in memory: one is sent while the next is read.
-PAGE_EVENTS = 1_000
+PAGE_EVENTS = 2_000
 
 
 async def stream_feed(
