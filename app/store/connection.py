@@ -11,7 +11,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from app.errors import DatabaseBusy, DatabaseUnreachable
 from app.settings import Settings
-from app.store.driver_errors import CONNECTION_FAILURES, translated
+from app.store.driver_errors import CONNECTION_FAILURES, is_lock_timeout, translated
 
 # Beyond PostgreSQL's own statement_timeout: for a server that does not answer at all.
 UNRESPONSIVE_AFTER_S = 5.0
@@ -140,7 +140,7 @@ class Database:
         try:
             return await write(self.lock_timeout(FIRST_LOCK_TIMEOUT_S))
         except DatabaseBusy as error:
-            if not isinstance(error.__cause__, asyncpg.LockNotAvailableError):
+            if not is_lock_timeout(error):
                 raise
         deadline = asyncio.get_running_loop().time() + self.lock_timeout_s
         await _enter(self._waiting_lanes, deadline, "too many writes wait for locks")

@@ -12,11 +12,11 @@ import msgspec
 
 from app.errors import DatabaseBusy, DatabaseUnreachable, OutcomeUnknown
 from app.events import NULL, ImportedEvent
+from app.store.append_statement import is_refusal
 from app.store.connection import Connection, Database
+from app.store.driver_errors import is_deadlock
 from app.store.statements import statement
 
-# Taken by somebody else since the look at what is there.
-RACED_CONSTRAINTS = frozenset({"events_pkey", "idx_events_aggregate", "idx_events_global_position"})
 COLUMNS = (
     "event_id",
     "aggregate_type",
@@ -109,7 +109,7 @@ class ImportStore:
         try:
             position = await self._database.patiently(partial(self._import, lines, decide))
         except DatabaseBusy as error:
-            if isinstance(error.__cause__, asyncpg.DeadlockDetectedError):
+            if is_deadlock(error):
                 return None
             raise
         if position:
@@ -137,7 +137,7 @@ class ImportStore:
                     )
                 is_committing = bool(placed)
         except asyncpg.UniqueViolationError as error:
-            if error.constraint_name in RACED_CONSTRAINTS:
+            if is_refusal(error):
                 return None
             raise
         except DatabaseUnreachable as error:
