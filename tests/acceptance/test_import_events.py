@@ -222,8 +222,8 @@ async def test_headers_fill_ids_of_correlation(api: httpx.AsyncClient) -> None:
 async def test_live_subscribers_are_woken(api: httpx.AsyncClient) -> None:
     order = new_aggregate()
     imported(await import_(api, new_line(order)), 1)
-    after = (await api.get("/v1/events", params={"limit": 10_000})).json()["next_after"]
-    query = {"aggregate_id": order.id, "wait": 20, "after": after}
+    [first] = await stored_events(api, order)
+    query = {"aggregate_id": order.id, "wait": 20, "after": first["global_position"]}
     waiting = asyncio.create_task(api.get("/v1/events", params=query))
     await asyncio.sleep(0.05)
     imported(await import_(api, new_line(order, 2)), 1)
@@ -421,10 +421,10 @@ REFUSED: dict[str, tuple[bytes, int, str, str]] = {
 
 @pytest.fixture(scope="module")
 def held_id(shared_url: str) -> None:
-    """An id that another event has."""
+    """An id that another event has; made again, it is a repetition."""
     event = new_event(event_id=HELD_ID)
     with httpx.Client(base_url=shared_url) as client:
-        path = new_aggregate().events_path
+        path = Aggregate("Order", "holds-an-id").events_path
         client.post(path, json={"events": [event]}).raise_for_status()
 
 
