@@ -31,11 +31,7 @@ def listening(
             sockets: list[socket.socket] = []
             # Port 0 means any free port, which would be another one on each address.
             for family, address in addresses[:1] if port == 0 else addresses:
-                listener = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    # The IPv4 addresses have sockets of their own.
-                    listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                listener = stack.enter_context(_new_socket(family))
                 try:
                     listener.bind(address)
                     if is_to_be_shared and CAN_SHARE:
@@ -65,17 +61,20 @@ def sockets_of_workers(sockets: list[socket.socket], workers: int) -> list[list[
 
 
 def _another(listener: socket.socket) -> socket.socket:
-    other = socket.socket(listener.family, listener.type)
-    for level, option in (
-        (socket.SOL_SOCKET, socket.SO_REUSEADDR),
-        (socket.SOL_SOCKET, socket.SO_REUSEPORT),
-    ):
-        other.setsockopt(level, option, 1)
-    if listener.family == socket.AF_INET6:
-        other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    other = _new_socket(listener.family)
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     other.bind(listener.getsockname())
     other.listen(BACKLOG)
     return other
+
+
+def _new_socket(family: int) -> socket.socket:
+    new = socket.socket(family, socket.SOCK_STREAM)
+    new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        # The IPv4 addresses have sockets of their own.
+        new.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return new
 
 
 def url_of(listener: socket.socket) -> str:
