@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from uuid import UUID, uuid5
 
 from app.commands.check_event import check_events
@@ -41,22 +42,21 @@ def prepare_append(
     if not events:
         raise InvalidInput(f"{place}.events", "an append has at least one event")
 
-    def derived_id(ordinal: int) -> UUID:
-        name = json.dumps([aggregate_type, aggregate_id, idempotency_key, first_ordinal + ordinal])
-        return uuid5(IDEMPOTENCY_NAMESPACE, name)
-
-    event_ids = []
-    has_new_ids = idempotency_key is None
     check_events(events, place)
-    for ordinal, event in enumerate(events):
-        if event.event_id is not None:
-            event_ids.append(event.event_id)
-            has_new_ids = False
-        elif idempotency_key is not None:
-            event_ids.append(derived_id(ordinal))
-        else:
-            event_ids.append(new_event_id())
-    if not has_new_ids:
+    following_event_id = None
+    has_new_ids = idempotency_key is None and all(event.event_id is None for event in events)
+    if has_new_ids:
+        event_ids = [new_event_id() for _ in events]
+    else:
+        derive = partial(
+            _derived_id, aggregate_type, aggregate_id, idempotency_key, first_ordinal=first_ordinal
+        )
+        if idempotency_key is not None:
+            following_event_id = derive(len(events))
+        event_ids = [
+            event.event_id or (new_event_id() if idempotency_key is None else derive(ordinal))
+            for ordinal, event in enumerate(events)
+        ]
         _refuse_repeated_ids(
             [(event_id, f"{place}.events[{n}].event_id") for n, event_id in enumerate(event_ids)]
         )
@@ -66,12 +66,24 @@ def prepare_append(
         expectation=expectation,
         events=events,
         event_ids=event_ids,
-        following_event_id=None if idempotency_key is None else derived_id(len(events)),
+        following_event_id=following_event_id,
         occurred_at=now,
         correlation_id=correlation_id,
         causation_id=causation_id,
         has_new_ids=has_new_ids,
     )
+
+
+def _derived_id(
+    aggregate_type: str,
+    aggregate_id: str,
+    idempotency_key: str | None,
+    ordinal: int,
+    *,
+    first_ordinal: int,
+) -> UUID:
+    name = json.dumps([aggregate_type, aggregate_id, idempotency_key, first_ordinal + ordinal])
+    return uuid5(IDEMPOTENCY_NAMESPACE, name)
 
 
 def refuse_too_many_events(count: int, max_events: int, place: str) -> None:

@@ -1,14 +1,17 @@
-"""Runs the statements that insert events: of one append, or of those of a batch."""
+"""Runs the statements that insert events: of one append, or of those of a batch.
+
+Of each there are two: one for appends of a single event, as nearly all are, and one for any.
+"""
 
 from collections.abc import Sequence
 from itertools import chain, repeat
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 from msgspec import Raw
 
-from app.events import Append, Appended, AppendedEvent, NewEvent
+from app.events import NULL, Append, Appended, AppendedEvent, NewEvent
+from app.store.array_text import texts_array, values_array
 from app.store.connection import Connection
 from app.store.statements import statement
 
@@ -32,6 +35,8 @@ async def insert_append(
     Raises:
         asyncpg.PostgresError: Nothing is inserted; `is_refusal` tells a refusal.
     """
+    if len(append.events) == 1:
+        return await _insert_event(connection, append, lock_timeout)
     rows = await connection.fetch(
         statement("append_events"), *append_parameters(append), lock_timeout
     )
@@ -53,6 +58,10 @@ async def insert_batch(
     Raises:
         asyncpg.PostgresError: Nothing is inserted.
     """
+    if all(len(append.events) == 1 for append in appends) and (
+        len({append.aggregate for append in appends}) == len(appends)
+    ):
+        return await _insert_event_each(connection, appends, lock_timeout)
     row = await connection.fetchrow(
         statement("append_batch"), *batch_parameters(appends), lock_timeout
     )
@@ -72,6 +81,31 @@ async def insert_batch(
     return outcomes
 
 
+async def _insert_event(
+    connection: Connection, append: Append, lock_timeout: str
+) -> Appended | None:
+    row = await connection.fetchrow(
+        statement("append_event"), *event_parameters(append), lock_timeout
+    )
+    if row is None:
+        return None
+    version, position, snapshot_version = row
+    return Appended([AppendedEvent(append.event_ids[0], version, position)], snapshot_version or 0)
+
+
+async def _insert_event_each(
+    connection: Connection, appends: Sequence[Append], lock_timeout: str
+) -> list[Appended | None]:
+    rows = await connection.fetch(
+        statement("append_event_each"), *event_each_parameters(appends), lock_timeout
+    )
+    outcomes = {
+        event_id: Appended([AppendedEvent(event_id, version, position)], snapshot_version or 0)
+        for event_id, version, position, snapshot_version in rows
+    }
+    return [outcomes.get(append.event_ids[0]) for append in appends]
+
+
 def _appended(
     append: Append, first_version: int, positions: Sequence[int], snapshot_version: int
 ) -> Appended:
@@ -89,6 +123,48 @@ def is_refusal(error: BaseException) -> bool:
     )
 
 
+def event_parameters(append: Append) -> tuple[Any, ...]:
+    """The parameters of ``append_event.sql`` without the last, the lock timeout."""
+    [event] = append.events
+    return (
+        append.aggregate_type,
+        append.aggregate_id,
+        append.expectation.version,
+        append.expectation.must_exist,
+        append.event_ids[0],
+        event.event_type,
+        str(event.event_data, "utf-8"),
+        None if event.metadata == NULL else str(event.metadata, "utf-8"),
+        event.occurred_at or append.occurred_at,
+        event.correlation_id or append.correlation_id,
+        event.causation_id or append.causation_id,
+    )
+
+
+def event_each_parameters(appends: Sequence[Append]) -> tuple[Any, ...]:
+    """The parameters of ``append_event_each.sql`` without the last, the lock timeout."""
+    events = [append.events[0] for append in appends]
+    any_must_exist = any(append.expectation.must_exist for append in appends)
+    return (
+        texts_array([append.aggregate_type for append in appends]),
+        texts_array([append.aggregate_id for append in appends]),
+        values_array([append.expectation.version for append in appends]),
+        [append.expectation.must_exist for append in appends] if any_must_exist else None,
+        values_array([append.event_ids[0] for append in appends]),
+        values_array([None if append.has_new_ids else append.event_ids[0] for append in appends]),
+        texts_array([event.event_type for event in events]),
+        _joined([event.event_data for event in events]),
+        _joined([event.metadata for event in events]),
+        values_array(
+            [
+                event.occurred_at or append.occurred_at
+                for event, append in zip(events, appends, strict=True)
+            ]
+        ),
+        *_related_ids(events, appends),
+    )
+
+
 def append_parameters(append: Append) -> tuple[Any, ...]:
     """The parameters of ``append_events.sql`` without the last, the lock timeout."""
     events = append.events
@@ -97,12 +173,13 @@ def append_parameters(append: Append) -> tuple[Any, ...]:
         append.aggregate_id,
         append.expectation.version,
         append.expectation.must_exist,
-        append.event_ids,
-        [event.event_type for event in events],
+        values_array(append.event_ids),
+        texts_array([event.event_type for event in events]),
         _joined([event.event_data for event in events]),
         _joined([event.metadata for event in events]),
-        [event.occurred_at or append.occurred_at for event in events],
+        values_array([event.occurred_at for event in events]),
         *_related_ids(events, [append] * len(events)),
+        append.occurred_at,
     )
 
 
@@ -126,11 +203,11 @@ def batch_parameters(appends: Sequence[Append]) -> tuple[Any, ...]:
         [append.occurred_at for append in appends],
         numbers,
         list(chain.from_iterable(range(1, count + 1) for count in counts)),
-        list(chain.from_iterable(append.event_ids for append in appends)),
-        [event.event_type for event in events],
+        values_array(list(chain.from_iterable(append.event_ids for append in appends))),
+        texts_array([event.event_type for event in events]),
         _joined([event.event_data for event in events]),
         _joined([event.metadata for event in events]),
-        _unless_all_null([event.occurred_at for event in events]),
+        values_array([event.occurred_at for event in events]),
         *_related_ids(events, [appends[number - 1] for number in numbers]),
         [event_id for event_id, _ in known] or None,
         [number for _, number in known] or None,
@@ -150,17 +227,9 @@ def _joined(texts: Sequence[Raw]) -> str:
 
 def _related_ids(
     events: Sequence[NewEvent], appends: Sequence[Append]
-) -> tuple[list[UUID | None] | None, list[UUID | None] | None]:
+) -> tuple[str | None, str | None]:
     """correlation_id and causation_id of each event, which is one of the append beside it."""
     pairs = list(zip(events, appends, strict=True))
-    return (
-        _unless_all_null(
-            [event.correlation_id or append.correlation_id for event, append in pairs]
-        ),
-        _unless_all_null([event.causation_id or append.causation_id for event, append in pairs]),
-    )
-
-
-def _unless_all_null(values: list[Any]) -> list[Any] | None:
-    """The values, or none of them: the statement takes missing ones for null."""
-    return values if any(value is not None for value in values) else None
+    correlation_ids = [event.correlation_id or append.correlation_id for event, append in pairs]
+    causation_ids = [event.causation_id or append.causation_id for event, append in pairs]
+    return values_array(correlation_ids), values_array(causation_ids)

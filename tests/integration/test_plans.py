@@ -205,6 +205,14 @@ class Case:
     rows: int = 0
 
 
+def event_parameters(append: Append) -> list[object]:
+    return [*append_statement.event_parameters(append), "1s"]
+
+
+def event_each_parameters(*appends: Append) -> list[object]:
+    return [*append_statement.event_each_parameters(appends), "1s"]
+
+
 def append_parameters(append: Append) -> list[object]:
     return [*append_statement.append_parameters(append), "1s"]
 
@@ -216,14 +224,42 @@ def batch_parameters(*appends: Append) -> list[object]:
 AGGREGATE, SNAPSHOT = "idx_events_aggregate", "snapshots_pkey"
 CASES = {
     "append one to a small aggregate": Case(
-        "append_events", append_parameters(new_append("id-7")), {AGGREGATE, SNAPSHOT}, 60, 1
+        "append_event", event_parameters(new_append("id-7")), {AGGREGATE, SNAPSHOT}, 60, 1
     ),
     "append one to a large aggregate": Case(
-        "append_events",
-        append_parameters(new_append("large", expectation=Expectation(LARGE_AGGREGATE))),
+        "append_event",
+        event_parameters(new_append("large", expectation=Expectation(LARGE_AGGREGATE))),
         {AGGREGATE, SNAPSHOT},
         60,
         1,
+    ),
+    "append one to each of many aggregates": Case(
+        "append_event_each",
+        event_each_parameters(*(new_append(f"id-{n}") for n in range(100))),
+        {AGGREGATE, SNAPSHOT, "events_pkey"},
+        5_000,
+        100,
+    ),
+    "append two to a small aggregate": Case(
+        "append_events",
+        append_parameters(new_append("id-7", *[new_event()] * 2, event_ids=new_ids(2))),
+        {AGGREGATE, SNAPSHOT},
+        80,
+        2,
+    ),
+    "append many to a large aggregate": Case(
+        "append_events",
+        append_parameters(
+            new_append(
+                "large",
+                *[new_event()] * 100,
+                event_ids=new_ids(100),
+                expectation=Expectation(LARGE_AGGREGATE),
+            )
+        ),
+        {AGGREGATE, SNAPSHOT},
+        4_000,
+        100,
     ),
     "append many": Case(
         "append_events",

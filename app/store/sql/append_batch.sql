@@ -3,12 +3,12 @@
 --   append_events.sql, which takes two thirds of the time.
 -- Parameters: arrays in the order of the appends: $1 aggregate_type, $2 aggregate_id, $3 expected
 --   version or null, $4 whether the aggregate must exist, $5 number of events, $6 occurred_at of
---   events that have none; arrays in the order of the events of all appends: $7 append (1-based),
---   $8 ordinal in the append (1-based), $9 event_id, $10 event_type, $11 event_data and $12 metadata
---   (JSON texts, each as one text with U+001F between, which JSON does not contain), $13 occurred_at,
---   $14 correlation_id, $15 causation_id; of the events whose ids may be stored: $16 event_id,
---   $17 append. An array may be null, or shorter than the first of its kind: null for
---   the rest. $18 the lock_timeout of this transaction. An aggregate may be named more than once, by
+--   events that have none; arrays in the order of the events of all appends, from $9 on in their
+--   text form: $7 append (1-based), $8 ordinal in the append (1-based), $9 event_id, $10 event_type,
+--   $11 event_data and $12 metadata (JSON texts, each as one text with U+001F between, which JSON does
+--   not contain), $13 occurred_at, $14 correlation_id, $15 causation_id; of the events whose ids may
+--   be stored: $16 event_id, $17 append. An array may be null, or shorter than the first of its kind:
+--   null for the rest. $18 the lock_timeout of this transaction. An aggregate may be named more than once, by
 --   appends that take every version: they follow each other.
 -- Rows: one. For each append versions, the aggregate's version before it, null where it is refused,
 --   and snapshot_versions (0: none); positions, those of the events stored, rising; null: none.
@@ -63,10 +63,10 @@ WITH head AS MATERIALIZED (
          coalesce(new.occurred_at, ($6::timestamptz[])[append]),
          new.correlation_id, new.causation_id
   FROM head, unnest(
-    (SELECT $7::int[]), (SELECT $8::int[]), (SELECT $9::uuid[]), (SELECT $10::text[]),
+    (SELECT $7::int[]), (SELECT $8::int[]), (SELECT $9::text::uuid[]), (SELECT $10::text::text[]),
     (SELECT string_to_array($11, E'\x1F')::jsonb[]),
-    (SELECT string_to_array($12, E'\x1F', 'null')::jsonb[]), (SELECT $13::timestamptz[]),
-    (SELECT $14::uuid[]), (SELECT $15::uuid[])
+    (SELECT string_to_array($12, E'\x1F', 'null')::jsonb[]), (SELECT $13::text::timestamptz[]),
+    (SELECT $14::text::uuid[]), (SELECT $15::text::uuid[])
   ) WITH ORDINALITY AS new (
     append, ordinal, event_id, event_type, event_data, metadata, occurred_at, correlation_id,
     causation_id, place)
