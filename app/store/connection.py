@@ -64,6 +64,7 @@ class Database:
         self.lock_timeout_s = settings.database_lock_timeout_s
         self._unreserved = asyncio.Semaphore(size - 1 if size >= RESERVE_FROM else size)
         self._waiting_lanes = asyncio.Semaphore(max(1, size // 4))
+        self._on_contention: list[Callable[[], None]] = []
         self._pool = asyncpg.create_pool(
             **connection_arguments(settings),
             init_size=0,
@@ -90,6 +91,7 @@ class Database:
 
         Those that are not back after ``timeout_s`` are closed under their users.
         """
+        self._call_back_idle()
         try:
             await asyncio.wait_for(self._pool.close(), timeout_s)
         except TimeoutError:
@@ -111,6 +113,8 @@ class Database:
         """
         deadline = asyncio.get_running_loop().time() + self._connect_timeout_s
         if not reserved:
+            if self.is_contended():
+                self._call_back_idle()
             await _enter(self._unreserved, deadline, IN_USE)
         try:
             connection = await self._acquire(deadline)
@@ -122,6 +126,13 @@ class Database:
         finally:
             if not reserved:
                 self._unreserved.release()
+
+    def on_contention(self, give_back: Callable[[], None]) -> None:
+        """Have ``give_back`` called when a connection is wanted and none is left, or at the end.
+
+        For those who keep one that they do not use at the moment.
+        """
+        self._on_contention.append(give_back)
 
     def is_contended(self) -> bool:
         """Whether every connection is in use, or wanted."""
@@ -153,6 +164,10 @@ class Database:
         """``seconds``, at most ``database_lock_timeout_s``, in PostgreSQL's notation."""
         return f"{min(seconds, self.lock_timeout_s) * 1000:.0f}ms"
 
+    def _call_back_idle(self) -> None:
+        for give_back in self._on_contention:
+            give_back()
+
     async def _acquire(self, deadline: float) -> Connection:
         remaining_s = deadline - asyncio.get_running_loop().time()
         try:
@@ -174,6 +189,15 @@ class Database:
         except Exception:
             # The pool has closed the connection, and the body's outcome stands by itself.
             logger.warning("a connection could not be given back and was closed", exc_info=True)
+
+
+def is_lost(connection: Connection) -> bool:
+    """Whether a connection that is lent has been closed by the other side."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        # The pool has noticed it, and taken the connection back.
+        return True
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from app.errors import (
 )
 from app.events import NULL, Append, Appended
 from app.store.append_statement import insert_append, insert_batch, is_refusal
-from app.store.connection import Connection, Database, translating
+from app.store.connection import Connection, Database, is_lost, translating
 from app.store.driver_errors import CONNECTION_FAILURES, is_deadlock, is_lock_timeout
 from app.store.group_commit import BatchWriter, GroupCommit, NotTogether
 from app.store.statements import statement
@@ -81,6 +81,19 @@ class EventStore:
             max_waiting=max_waiting_appends,
             wait_s=database.lock_timeout_s,
         )
+        database.on_contention(self._group_commit.release_idle)
+
+    def submit_append(
+        self, append: Append, tell: Callable[[Appended | None, Exception | None], None]
+    ) -> None:
+        """Begin with `append_events`; ``tell`` is called once, with its outcome or its error.
+
+        It is called in the midst of other work, so it must be short and not raise.
+
+        Raises:
+            ServiceBusy: Too many appends wait already; nothing was stored.
+        """
+        self._group_commit.submit(append, tell)
 
     async def append_events(self, append: Append) -> Appended | None:
         """Store an append's events, durably before it returns; None where it is refused.
@@ -249,7 +262,7 @@ class _BatchWriter:
 
     @property
     def is_to_be_released(self) -> bool:
-        return self._database.is_contended() or self._connection.is_closed()
+        return self._database.is_contended() or is_lost(self._connection)
 
     async def write(self, appends: Sequence[Append]) -> list[Appended | None]:
         try:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
 
 from app.errors import DatabaseBusy, OutcomeUnknown, ServiceBusy, Unavailable
@@ -27,6 +28,8 @@ MAX_BYTES_OF_BATCH = 512 * 1024
 # A larger append takes long by itself, and goes beside the writers.
 LARGE_EVENTS = 1_000
 SWEEP_EVERY_S = 0.25
+# By an idle writer, unless the connection is wanted elsewhere.
+KEEP_CONNECTION_S = 1.0
 TOO_LONG = "other appends take too long; nothing was stored"
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,7 @@ class BatchWriter(Protocol):
 
 OpenWriter: TypeAlias = Callable[[], AbstractAsyncContextManager[BatchWriter]]
 WriteAlone: TypeAlias = Callable[[Append], Awaitable[Outcome]]
+Tell: TypeAlias = Callable[[Outcome, Exception | None], None]
 
 
 class NotTogether(Exception):
@@ -64,6 +68,9 @@ class GroupCommit:
 
     Appends to one aggregate keep their order and are never in two writes at once; in one batch only
     where all of them take every version: what becomes of one does not depend on another then.
+
+    A writer that has nothing more to write keeps its connection for a moment: to take one from the
+    pool and give it back costs as much time as to append an event.
     """
 
     def __init__(
@@ -81,10 +88,16 @@ class GroupCommit:
         self._turns = turns
         self._max_waiting = max_waiting
         self._wait_s = wait_s
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._at_hand: dict[_Member, None] = {}
         self._ready: deque[_Member] = deque()
         self._ready_events = 0
+        # Those that write or are about to; the idle ones are not among them.
         self._writers = 0
+        self._idle: list[asyncio.Future[None]] = []
+        # A writer that has been called takes all that is there when its turn comes.
+        self._is_called = False
+        self._is_draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
@@ -98,36 +111,87 @@ class GroupCommit:
             DatabaseBusy: It has waited ``wait_s`` and not begun.
             Exception: What its write has raised.
         """
+        settled: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def tell(outcome: Outcome, error: Exception | None) -> None:
+            if settled.done():
+                return
+            if error is None:
+                settled.set_result(outcome)
+            else:
+                settled.set_exception(error)
+
+        give_up = self.submit(append, tell)
+        try:
+            return await settled
+        finally:
+            give_up()
+
+    def submit(self, append: Append, tell: Tell) -> Callable[[], None]:
+        """Begin with `append`, without a task to wait in; what it returns gives the append up.
+
+        ``tell`` is called once, with the outcome or the error, unless the append has been given
+        up. It must not raise.
+
+        Raises:
+            ServiceBusy: ``max_waiting`` appends are at hand already.
+        """
         if len(self._at_hand) >= self._max_waiting:
             raise ServiceBusy(f"{self._max_waiting} appends wait already; nothing was stored")
-        loop = asyncio.get_running_loop()
-        member = _Member(append, loop.create_future(), loop.time() + self._wait_s, self._begin)
+        loop = self._loop
+        if loop is None:
+            self._loop = loop = asyncio.get_running_loop()
+        member = _Member(append, tell, loop.time() + self._wait_s, self)
         self._at_hand[member] = None
         if self._sweep_timer is None:
             self._sweep_timer = loop.call_later(SWEEP_EVERY_S, self._sweep)
-        self._turns.take(append.aggregate, member)
-        try:
-            return await member.outcome
-        finally:
-            del self._at_hand[member]
+        self._turns.take(member.aggregate, member)
+        return member.give_up
 
     async def drain(self) -> None:
-        """Wait until nothing is being written any more."""
+        """Wait until nothing is being written any more, and every connection is given back."""
+        self._is_draining = True
+        self.release_idle()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self._is_draining = False
 
-    def _begin(self, member: "_Member") -> None:
+    def release_idle(self) -> None:
+        """Let idle writers give their connections back: others want them."""
+        while self._idle:
+            self._call_idle()
+
+    def forget(self, member: "_Member") -> None:
+        """It is settled, or given up."""
+        del self._at_hand[member]
+
+    def begin(self, member: "_Member") -> None:
         """Let an append be written whose turn it is at its aggregate."""
         if member.is_large:
             self._start(self._settle_one_by_one([member]))
             return
         self._ready.append(member)
         self._ready_events += len(member.append.events)
-        if self._writers < WRITERS or (
-            self._writers < MAX_WRITERS and self._ready_events >= MAX_EVENTS_OF_BATCH
+        if not self._is_called:
+            self._call_writer()
+
+    def _call_writer(self) -> None:
+        """Let another writer take what is ready, unless enough of them are at work."""
+        if self._writers >= WRITERS and (
+            self._writers >= MAX_WRITERS or self._ready_events < MAX_EVENTS_OF_BATCH
         ):
+            return
+        self._is_called = True
+        if self._idle:
+            self._call_idle()
+        else:
             self._writers += 1
             self._start(self._write_batches())
+
+    def _call_idle(self) -> None:
+        """Call the writer that has written last: to write, or to give its connection back."""
+        self._writers += 1
+        _wake(self._idle.pop())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -138,11 +202,11 @@ class GroupCommit:
         """Give up what has waited for too long."""
         loop = asyncio.get_running_loop()
         # The oldest comes first.
-        for member in self._at_hand:
+        for member in list(self._at_hand):
             if member.deadline > loop.time():
                 break
-            if not member.has_begun and not member.outcome.done():
-                member.outcome.set_exception(DatabaseBusy(TOO_LONG))
+            if not member.has_begun:
+                member.fail(DatabaseBusy(TOO_LONG))
         self._sweep_timer = loop.call_later(SWEEP_EVERY_S, self._sweep) if self._at_hand else None
 
     async def _write_batches(self) -> None:
@@ -156,6 +220,9 @@ class GroupCommit:
                             # Its callers are told before the connection is given back.
                             await self._settle_together(batch, writer)
                             batch = self._next_batch()
+                            if not (batch or writer.is_to_be_released or self._is_draining):
+                                await self._idle_for_a_moment()
+                                batch = self._next_batch()
                             if writer.is_to_be_released:
                                 break
                 except Exception as error:  # noqa: BLE001 - it is raised for each of the callers
@@ -164,11 +231,28 @@ class GroupCommit:
         finally:
             self._writers -= 1
 
+    async def _idle_for_a_moment(self) -> None:
+        """Wait to be called, or released, with the connection at hand."""
+        assert self._loop is not None
+        call = self._loop.create_future()
+        self._idle.append(call)
+        self._writers -= 1
+        timer = self._loop.call_later(KEEP_CONNECTION_S, _wake, call)
+        try:
+            await call
+        finally:
+            timer.cancel()
+            if call in self._idle:
+                # It was the timer that has called.
+                self._idle.remove(call)
+                self._writers += 1
+
     def _next_batch(self) -> "list[_Member]":
         """The first of what waits, as far as a batch has room; in the order of the aggregates.
 
         Processes that append to the same aggregates so wait for each other instead of deadlocking.
         """
+        self._is_called = False
         batch: list[_Member] = []
         room = _Room()
         while self._ready:
@@ -176,8 +260,8 @@ class GroupCommit:
                 break
             member = self._ready.popleft()
             self._ready_events -= len(member.append.events)
-            if member.outcome.done():
-                self._turns.finish(member.append.aggregate)
+            if member.is_done:
+                self._turns.finish(member.aggregate)
                 continue
             batch.append(member)
             if member.is_chainable:
@@ -185,17 +269,19 @@ class GroupCommit:
         for member in batch:
             member.has_begun = True
         batch.sort(key=_aggregate)
+        if self._ready:
+            self._call_writer()
         return batch
 
     def _followers(self, first: "_Member", room: "_Room") -> "list[_Member]":
         """Those who wait behind ``first`` at its aggregate and can be written with it."""
-        followers = []
-        queue = self._turns.queue(first.append.aggregate)
+        followers: list[_Member] = []
+        queue = self._turns.queue(first.aggregate)
         while queue:
             member = queue[0]
             if not isinstance(member, _Member) or not member.is_chainable or member.is_large:
                 break
-            if not member.outcome.done():
+            if not member.is_done:
                 if not room.is_taken_by(member):
                     break
                 followers.append(member)
@@ -237,50 +323,53 @@ class GroupCommit:
                 member.settle(await self._write_alone(member.append))
             except Exception as error:  # noqa: BLE001 - it is raised for the caller
                 member.fail(error)
-        self._turns.finish(members[0].append.aggregate)
+        self._turns.finish(members[0].aggregate)
 
 
 class _Member:
     """An append that is at hand."""
 
     __slots__ = (
-        "_begin", "append", "deadline", "has_begun", "is_chainable", "is_large", "json_bytes",
-        "outcome",
+        "_group", "_tell", "aggregate", "append", "deadline", "has_begun", "is_chainable",
+        "is_done", "is_large", "json_bytes",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        append: Append,
-        outcome: "asyncio.Future[Outcome]",
-        deadline: float,
-        begin: "Callable[[_Member], None]",
-    ) -> None:
+    def __init__(self, append: Append, tell: Tell, deadline: float, group: GroupCommit) -> None:
         self.append = append
-        self.outcome = outcome
+        self.aggregate = append.aggregate
         self.deadline = deadline
         self.has_begun = False
-        self._begin = begin
+        self.is_done = False
+        self._tell = tell
+        self._group = group
         self.json_bytes = sum(
-            len(event.event_data) + len(event.metadata) for event in append.events
+            [len(event.event_data) + len(event.metadata) for event in append.events]
         )
         self.is_large = self.json_bytes > MAX_BYTES_OF_BATCH or len(append.events) > LARGE_EVENTS
         self.is_chainable = append.expectation == ANY_VERSION
 
     def begin(self) -> bool:
         """It is its turn."""
-        if self.outcome.done():
+        if self.is_done:
             return False
-        self._begin(self)
+        self._group.begin(self)
         return True
 
+    def give_up(self) -> None:
+        """Nobody waits for it any more; what has begun goes on."""
+        if not self.is_done:
+            self.is_done = True
+            self._group.forget(self)
+
     def settle(self, outcome: Outcome) -> None:
-        """Tell the caller, unless it is gone."""
-        if not self.outcome.done():
-            self.outcome.set_result(outcome)
+        """Tell what has become of it, unless nobody waits."""
+        if not self.is_done:
+            self.give_up()
+            self._tell(outcome, None)
 
     def fail(self, error: Exception) -> None:
-        """Tell the caller, unless it is gone; each an error of its own, with its own ids."""
-        if self.outcome.done():
+        """Tell an error, unless nobody waits; each an error of its own, with its own ids."""
+        if self.is_done:
             return
         own = error
         if isinstance(error, OutcomeUnknown):
@@ -288,7 +377,8 @@ class _Member:
         elif isinstance(error, Unavailable):
             own = type(error)(*error.args)
         own.__cause__ = error.__cause__
-        self.outcome.set_exception(own)
+        self.give_up()
+        self._tell(None, own)
 
 
 class _Room:
@@ -312,5 +402,9 @@ class _Room:
         return True
 
 
-def _aggregate(member: _Member) -> tuple[str, str]:
-    return member.append.aggregate
+_aggregate = attrgetter("aggregate")
+
+
+def _wake(call: "asyncio.Future[None]") -> None:
+    if not call.done():
+        call.set_result(None)

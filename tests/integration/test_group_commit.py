@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -187,6 +188,23 @@ async def test_each_append_of_a_batch_is_judged_alone(
     assert accepted == {"right", "new", "any"}
     assert outcomes["right"].version == 3
     assert await transactions(sql) == [1, 1, 1, 3]
+
+
+async def test_an_append_of_two_events_beside_single_ones_is_judged_alone_as_well(
+    event_store: EventStore, sql: Connection
+) -> None:
+    """Then another statement writes the batch."""
+    stored = new_append("stored")
+    assert await event_store.append_events(stored) is not None
+    appends = [
+        new_append("two", new_event(), new_event()),
+        new_append("stale", expectation=Expectation(1)),
+        stored,
+        new_append("any"),
+    ]
+    outcomes = await together(event_store, appends)
+    assert [outcome and outcome.version for outcome in outcomes] == [2, None, None, 1]
+    assert await transactions(sql) == [1, 3]
 
 
 @pytest.mark.parametrize("place", [0, 10, 19])
@@ -409,6 +427,59 @@ async def test_drain_waits_for_what_has_begun(
     await sql.execute("COMMIT")
     await draining
     assert await versions(sql, "o") == [1]
+
+
+# --- a writer that has nothing to write
+
+
+async def idle_connections(database: Database) -> int:
+    return database._pool.get_idle_size()
+
+
+async def test_an_idle_writer_keeps_its_connection_for_a_moment_only(
+    event_store: EventStore, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "KEEP_CONNECTION_S", 0.2)
+    assert await event_store.append_events(new_append("o-1")) is not None
+    assert await idle_connections(database) == 0
+    assert await event_store.append_events(new_append("o-2")) is not None
+    await until(lambda: idle_connections(database))
+    assert database._pool.get_size() == 1
+    assert await event_store.append_events(new_append("o-3")) is not None
+
+
+async def test_an_idle_writer_gives_its_connection_back_when_it_is_wanted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "KEEP_CONNECTION_S", 60)
+    database = Database(settings.model_copy(update={"database_pool_max_size": 4}))
+    await database.open()
+    store = EventStore(database)
+    for number in range(10):
+        assert await store.append_events(new_append(f"o-{number}")) is not None
+        async with asyncio.timeout(5), AsyncExitStack() as stack:
+            # All that there are, but for the one that is reserved.
+            for _ in range(3):
+                await stack.enter_async_context(database.connection())
+    # Those that were called back are counted as ever: no more than these write at once.
+    store._group_commit._call_writer()
+    assert store._group_commit._writers == 1
+    async with asyncio.timeout(5):
+        await store.drain()
+        await database.close(timeout_s=60)
+
+
+async def test_an_idle_writer_whose_connection_was_lost_takes_another(
+    event_store: EventStore, superuser: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "KEEP_CONNECTION_S", 60)
+    assert await event_store.append_events(new_append("o-1")) is not None
+    await superuser.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'eventstore'"
+    )
+    await asyncio.sleep(0.05)
+    assert await event_store.append_events(new_append("o-2")) is not None
 
 
 # --- when the database is lost
