@@ -6,6 +6,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from fastapi import FastAPI
 
+from app.api.bodies_in_flight import BodyBudget
+from app.api.direct_appends import DirectAppends
 from app.api.services import LifespanState, OpenServices
 from app.embedded import PORT, EmbeddedPostgres
 from app.migrations import head_revision, upgrade
@@ -38,7 +40,13 @@ def lifespan(settings: Settings) -> Lifespan:
             stack.push_async_callback(services.event_store.drain)
             stack.push_async_callback(services.feed_tail.stop)
             stack.push_async_callback(services.position_watch.stop)
-            yield {"services": services, "stop_streams": services.stop_streams}
+            body_budget = BodyBudget()
+            yield {
+                "services": services,
+                "stop_streams": services.stop_streams,
+                "body_budget": body_budget,
+                "take_append": DirectAppends(services, body_budget).take,
+            }
 
     return open_services
 

@@ -1,5 +1,6 @@
 """The events of one aggregate: append and read."""
 
+from functools import partial
 from typing import Annotated, NamedTuple
 from uuid import UUID
 
@@ -54,7 +55,7 @@ from app.api.preconditions import (
 )
 from app.api.schemas import AppendAnswer, AppendConflictProblem, AppendRequest, EventsAnswer
 from app.api.services import OpenServices, Services, now
-from app.commands.append_events import append_events
+from app.commands.append_events import FirstAttempt, settle_append
 from app.commands.prepare_append import prepare_append, refuse_too_many_events
 from app.errors import InvalidInput, VersionConflict
 from app.events import MAX_VERSION, Append, Appended, Expectation
@@ -180,10 +181,24 @@ async def answer_append(
 
     ``tells_events``: a version conflict has the events after the expected version.
     """
-    settings = services.settings
+    append = requested_append(services, aggregate_type, aggregate_id, conditions, raw_body)
+    first_attempt = partial(services.event_store.append_events, append)
+    return await answer_attempt(
+        services, append, conditions, first_attempt, tells_events=tells_events
+    )
+
+
+def requested_append(
+    services: OpenServices,
+    aggregate_type: str,
+    aggregate_id: str,
+    conditions: AppendConditions,
+    raw_body: bytes,
+) -> Append:
+    """The append that a request asks for."""
     body = decode_body(raw_body, _decoder)
-    refuse_too_many_events(len(body.events), settings.max_events_per_append, "$.events")
-    append = prepare_append(
+    refuse_too_many_events(len(body.events), services.settings.max_events_per_append, "$.events")
+    return prepare_append(
         aggregate_type,
         aggregate_id,
         combined_expectation(conditions.expectation, body.expected_version),
@@ -193,16 +208,32 @@ async def answer_append(
         causation_id=conditions.causation_id,
         idempotency_key=conditions.idempotency_key,
     )
+
+
+async def answer_attempt(
+    services: OpenServices,
+    append: Append,
+    conditions: AppendConditions,
+    first_attempt: FirstAttempt,
+    *,
+    tells_events: bool = False,
+) -> Response:
+    """Answer an append, of which a first attempt may have been made (`settle_append`)."""
     try:
-        appended = await append_events(services.event_store, append)
+        appended = await settle_append(services.event_store, append, first_attempt)
     except VersionConflict as conflict:
         if tells_events:
             await add_conflicting_events(services.event_reader, conflict)
         if conditions.expectation is not None:
             raise PreconditionFailed(conflict) from conflict
         raise
+    return answer_appended(services, append, appended)
+
+
+def answer_appended(services: OpenServices, append: Append, appended: Appended) -> Response:
+    """Answer an append that is stored."""
     return json_answer(
-        append_answer(append, appended, settings.snapshot_every),
+        append_answer(append, appended, services.settings.snapshot_every),
         status_code=200 if appended.replayed else 201,
         headers={"ETag": entity_tag(appended.version)},
     )

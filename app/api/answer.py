@@ -14,6 +14,8 @@ NDJSON_MEDIA_TYPE = "application/x-ndjson"
 
 Item = TypeVar("Item")
 
+_JSON_CONTENT_TYPE = (b"content-type", JSON_MEDIA_TYPE.encode())
+
 encoder = msgspec.json.Encoder()
 
 
@@ -27,10 +29,7 @@ class JsonResponse(Response):
         self.status_code = status_code
         self.background = None
         self.body = body
-        self.raw_headers = [
-            (b"content-length", b"%d" % len(body)),
-            (b"content-type", JSON_MEDIA_TYPE.encode()),
-        ]
+        self.raw_headers = [(b"content-length", b"%d" % len(body)), _JSON_CONTENT_TYPE]
         if headers:
             self.raw_headers += [
                 (name.lower().encode("ascii"), value.encode("ascii"))

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api.problems import answer_error
 from app.errors import InvalidInput
+from app.events import MAX_NAME_LENGTH
 
 
 class SegmentConvertor(Convertor[str]):
@@ -34,6 +35,17 @@ class SegmentConvertor(Convertor[str]):
     def to_string(self, value: str) -> str:
         """Not needed: no URL is made from a route's name."""
         raise NotImplementedError
+
+
+def name_of(segment: bytes) -> str | None:
+    """A segment of the path as an aggregate's name; None: it is none, or not plainly one."""
+    if not segment.isascii():
+        return None
+    try:
+        name = (unquote_to_bytes(segment) if b"%" in segment else segment).decode()
+    except UnicodeDecodeError:
+        return None
+    return name if 0 < len(name) <= MAX_NAME_LENGTH and "\x00" not in name else None
 
 
 # Here rather than in a function: a route with a segment cannot even be declared before.

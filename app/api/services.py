@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
+from app.api.bodies_in_flight import BodyBudget
 from app.commands.import_events import Imports
 from app.queries.feed_tail import FeedTail
 from app.queries.position_watch import PositionWatch
@@ -70,6 +71,9 @@ class LifespanState(TypedDict):
     services: OpenServices
     stop_streams: Callable[[], None]
     """Called when the server stops: what streams has no end of its own."""
+    body_budget: BodyBudget
+    take_append: Callable[..., object]
+    """`DirectAppends.take`, for the HTTP server."""
 
 
 async def _services(request: Request) -> OpenServices:

@@ -1,5 +1,9 @@
 """Appends events to one aggregate: exactly once, at the expected version, or not at all."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias
+
 from msgspec import UNSET
 
 from app.commands.append_transaction import append_transaction
@@ -7,6 +11,8 @@ from app.commands.locate_unstorable import locate_unstorable
 from app.errors import UnstorableValue, VersionConflict
 from app.events import Append, Appended
 from app.store.event_store import EventStore
+
+FirstAttempt: TypeAlias = Callable[[], Awaitable[Appended | None]]
 
 
 async def append_events(store: EventStore, append: Append) -> Appended:
@@ -22,8 +28,16 @@ async def append_events(store: EventStore, append: Append) -> Appended:
         UnstorableValue: PostgreSQL cannot hold a value; names the place.
         Unavailable: See its three kinds.
     """
+    return await settle_append(store, append, partial(store.append_events, append))
+
+
+async def settle_append(store: EventStore, append: Append, first_attempt: FirstAttempt) -> Appended:
+    """`append_events`, where the first attempt may have been made already.
+
+    ``first_attempt`` is `EventStore.append_events`, or raises or returns what that has.
+    """
     try:
-        appended = await store.append_events(append)
+        appended = await first_attempt()
     except UnstorableValue as error:
         raise locate_unstorable(append.events, error) from error
     if appended is not None:

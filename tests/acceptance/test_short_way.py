@@ -1,4 +1,4 @@
-"""The short way in answers what the long way answers, whatever the request."""
+"""The short ways in answer what the long way answers, whatever the request."""
 
 import json
 import re
@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import main
-from app.api import short_way
+from app.api import direct_appends, short_way
+from app.api.direct_appends import DirectAppends
 from app.api.short_way import ShortWay
 from tests.acceptance.conftest import lasting_database
 from tests.conftest import running_service
@@ -145,12 +146,19 @@ def both_ways(
     def straight_on(app: ASGIApp) -> ASGIApp:
         return app
 
+    def take_nothing(*_: object) -> None:
+        return None
+
     with ExitStack() as stack:
         clients = []
-        for name, way in (("short_way", ShortWay), ("long_way", straight_on)):
+        for name, way, take in (
+            ("short_way", ShortWay, DirectAppends.take),
+            ("long_way", straight_on, take_nothing),
+        ):
             store = stack.enter_context(lasting_database(postgres_host, template_database, name))
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(main, "ShortWay", way)
+                patch.setattr(DirectAppends, "take", take)
                 url = stack.enter_context(running_service(store))
             clients.append(stack.enter_context(closing(client_of(url))))
         yield clients[0], clients[1]
@@ -232,9 +240,32 @@ def test_a_defect_on_the_short_way_is_a_problem_without_a_trace(
 
     monkeypatch.setattr(short_way, "answer_load", defective)
     with running_service(shared_settings) as url, closing(client_of(url)) as client:
-        status, headers, body = answer_of(client, Ask("GET", "/v1/aggregates/Order/o"))
+        assert_is_answered_as_a_defect(client, Ask("GET", "/v1/aggregates/Order/o"))
+    assert "ValueError: the cause" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["requested_append", "answer_appended", "answer_attempt"])
+def test_a_defect_on_the_way_of_an_append_is_a_problem_without_a_trace(
+    shared_settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    where: str,
+) -> None:
+    def defective(*_: object) -> None:
+        raise ValueError("the cause")
+
+    monkeypatch.setattr(direct_appends, where, defective)
+    # One that is refused is answered by another function.
+    body = append_body(expected_version=7 if where == "answer_attempt" else None)
+    path = f"/v1/aggregates/Order/{where}/events"
+    with running_service(shared_settings) as url, closing(client_of(url)) as client:
+        assert_is_answered_as_a_defect(client, Ask("POST", path, (), body))
+    assert "ValueError: the cause" in caplog.text
+
+
+def assert_is_answered_as_a_defect(client: HTTPConnection, ask: Ask) -> None:
+    status, headers, body = answer_of(client, ask)
     assert status == 500
     assert ("content-type", "application/problem+json") in headers
     assert json.loads(body)["type"] == "/problems/unexpected-error"
     assert b"the cause" not in body
-    assert "ValueError: the cause" in capfd.readouterr().err

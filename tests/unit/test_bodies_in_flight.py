@@ -8,7 +8,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.bodies_in_flight import MAX_BODIES, BodiesInFlight
+from app.api.bodies_in_flight import MAX_BODIES, BodiesInFlight, BodyBudget
 from app.api.body import BodyTooLargeError, MalformedBodyError, read_body
 from app.errors import ServiceBusy
 
@@ -18,11 +18,17 @@ MAX_BODY_BYTES = 10
 class Client:
     """A client that sends its body bit by bit, and gets its answer when it is told to."""
 
-    def __init__(self, app: ASGIApp, headers: dict[bytes, bytes]) -> None:
+    def __init__(self, app: ASGIApp, budget: BodyBudget, headers: dict[bytes, bytes]) -> None:
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
         self.may_be_answered = asyncio.Event()
         self.refusal: Exception | None = None
-        scope = {"type": "http", "method": "POST", "headers": [*headers.items()], "client": self}
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "headers": [*headers.items()],
+            "client": self,
+            "state": {"body_budget": budget},
+        }
         self.answer = asyncio.ensure_future(app(scope, self._messages.get, ignore))
 
     async def sends(self, part: bytes, *, more_body: bool = True) -> None:
@@ -63,11 +69,11 @@ NewClient = Callable[..., Client]
 
 @asynccontextmanager
 async def service() -> AsyncIterator[NewClient]:
-    app = BodiesInFlight(endpoint)
+    app, budget = BodiesInFlight(endpoint), BodyBudget()
     clients: list[Client] = []
 
     def client(headers: dict[bytes, bytes] | None = None) -> Client:
-        clients.append(Client(app, headers or {}))
+        clients.append(Client(app, budget, headers or {}))
         return clients[-1]
 
     yield client

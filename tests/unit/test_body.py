@@ -12,7 +12,7 @@ from app.api.schemas import AppendRequest
 from app.errors import InvalidInput, UnstorableValue
 
 DECODER = msgspec.json.Decoder(AppendRequest)
-UNCOUNTED = {BODY_BYTES: SimpleNamespace(hold=lambda count, max_bytes: None)}
+UNCOUNTED = {BODY_BYTES: SimpleNamespace(hold=lambda count, max_body_bytes: None)}
 """What the middleware gives to a request; test_bodies_in_flight.py has it count."""
 
 
