@@ -7,7 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -129,26 +129,30 @@ class OwnServer:
     def freeze(self, *, except_pids: set[int]) -> None:
         """Stop all of its processes but these, the postmaster first: it would start new ones."""
         for process in self._processes():
-            if process.pid not in except_pids:
-                process.send_signal(signal.SIGSTOP)
+            # Autovacuum's workers may end at any moment.
+            with suppress(psutil.NoSuchProcess):
+                if process.pid not in except_pids:
+                    process.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """SIGKILL all of its processes at once."""
         processes = self._processes()
         processes[0].send_signal(signal.SIGSTOP)
         for process in processes:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         _, alive = psutil.wait_procs(processes, timeout=PATIENCE_S)
         assert not alive
 
     def _processes(self) -> list[psutil.Process]:
         postmaster = psutil.Process(int((self.data_dir / "postmaster.pid").read_text().split()[0]))
-        # The one that writes the log is left: stopped, it would block the others.
-        return [
-            process
-            for process in (postmaster, *postmaster.children())
-            if "logger" not in " ".join(process.cmdline())
-        ]
+        processes = [postmaster]
+        for process in postmaster.children():
+            with suppress(psutil.NoSuchProcess):
+                # The one that writes the log is left: stopped, it would block the others.
+                if "logger" not in " ".join(process.cmdline()):
+                    processes.append(process)
+        return processes
 
 
 @contextmanager
