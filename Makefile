@@ -27,6 +27,8 @@ run: $(INSTALLED) ## Start the service (settings: .env.example)
 
 .PHONY: test
 # One more than there are cores, at most four: a third of the tests' time is waiting.
+# Whoever forbids Python to keep what it has compiled would have hundreds of processes compile all anew.
+test: export PYTHONDONTWRITEBYTECODE =
 TEST_PROCESSES = $(shell $(BIN)/python -c 'import os; print(min((os.cpu_count() or 1) + 1, 4))')
 test: $(INSTALLED) ## Run the tests (ARGS='-k feed -x' goes to pytest)
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist=worksteal $(ARGS)
