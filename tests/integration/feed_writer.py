@@ -12,10 +12,11 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from asyncpg.transaction import Transaction
+from msgspec import Raw
 
+from app.events import ANY_VERSION, Append, NewEvent
 from app.store.append_statement import insert_append
-from tests.integration.client_sql import COLUMNS, INSERT, Connection, event_row
-from tests.integration.support import new_append, new_event
+from tests.integration.client_sql import COLUMNS, INSERT, OCCURRED_AT, Connection, event_row
 
 
 class Writer:
@@ -111,7 +112,8 @@ class Writer:
     async def _append_many(self) -> None:
         """As the service does it."""
         ids = self._some_ids()
-        append = new_append(str(ids[0]), *[new_event()] * len(ids), event_ids=ids)
+        event = NewEvent("OrderPlaced", Raw(b'{"total": "1.10"}'))
+        append = Append("Order", str(ids[0]), ANY_VERSION, (event,) * len(ids), ids, OCCURRED_AT)
         appended = await insert_append(self._connection, append, "5s")  # type: ignore[arg-type]
         assert appended is not None
         self._inserted += ids
