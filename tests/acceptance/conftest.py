@@ -8,17 +8,14 @@ import httpx
 import pytest
 
 from app.settings import Settings
-from tests.conftest import OWNER, connect, run_as_superuser, running_service
+from tests.conftest import connect, copied_database, running_service
 
 
 @contextmanager
 def lasting_database(host: str, template: str, name: str) -> Iterator[Settings]:
     """Settings of a migrated, empty database that several tests share."""
-    run_as_superuser(host, f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER}")
-    try:
-        yield Settings(_env_file=None, database_host=host, database_name=name)
-    finally:
-        run_as_superuser(host, f"DROP DATABASE {name} WITH (FORCE)")
+    with copied_database(host, template, name) as settings:
+        yield settings
 
 
 def client_of(url: str) -> httpx.AsyncClient:
