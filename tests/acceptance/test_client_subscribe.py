@@ -181,6 +181,7 @@ def test_a_subscription_outlives_a_restart_of_the_service(settings: Settings) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_quick_retries")
 def test_subscribers_and_writers_outlive_crashes_of_the_service() -> None:
     with directory_for_postgres() as home, served(home / "data") as service:
         with followers(service.url) as following, EventStoreClient(service.url) as client:

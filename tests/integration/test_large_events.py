@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -10,16 +10,20 @@ from app.events import MAX_POSITION, MAX_VERSION, RecordedEvent
 from app.queries.load_aggregate import load_aggregate
 from app.queries.read_events import EventRange, next_range, read_events, stream_events
 from app.queries.read_feed import read_feed
+from app.settings import Settings
+from app.store.connection import Database
 from app.store.event_reader import EventReader
 from app.store.event_store import EventStore
 from app.store.feed_statement import FeedFilter
 from app.store.rows import LARGE_JSON_BYTES
+from tests.conftest import copied_database
 from tests.integration.client_sql import Connection
 from tests.integration.support import new_append, new_event
 
 MIB = 1024 * 1024
 # Compresses to almost nothing, so that what is stored does not tell what it takes.
 LARGE = 3 * MIB
+STORED = 12
 FITTING = LARGE_JSON_BYTES // LARGE
 
 
@@ -35,13 +39,30 @@ def json_bytes(events: list[RecordedEvent]) -> int:
     return sum(len(bytes(event.event_data)) + len(bytes(event.metadata)) for event in events)
 
 
+@pytest.fixture(scope="module")
+def stored(postgres_host: str, template_database: str) -> Iterator[Settings]:
+    """A database that is only read: an aggregate of large events, but every third is small."""
+
+    async def store(settings: Settings) -> None:
+        database = Database(settings)
+        await database.open()
+        for number in range(1, STORED + 1):
+            size = 10 if number % 3 == 0 else LARGE
+            await EventStore(database).append_events(new_append("o", new_event(data(number, size))))
+        await database.close(timeout_s=5)
+
+    with copied_database(postgres_host, template_database) as settings:
+        asyncio.run(store(settings))
+        yield settings
+
+
 @pytest.fixture
-async def stored(event_store: EventStore) -> int:
-    """An aggregate of twelve events: every third small, the others large; how many there are."""
-    for number in range(1, 13):
-        size = 10 if number % 3 == 0 else LARGE
-        await event_store.append_events(new_append("o", new_event(data(number, size))))
-    return 12
+async def stored_reader(stored: Settings) -> AsyncIterator[EventReader]:
+    """The store's side of reading it."""
+    database = Database(stored)
+    await database.open()
+    yield EventReader(database)
+    await database.close(timeout_s=5)
 
 
 async def by_pages(
@@ -56,12 +77,12 @@ async def by_pages(
 
 @pytest.mark.parametrize("backward", [False, True])
 async def test_pages_of_an_aggregate_are_cut_and_miss_nothing(
-    event_reader: EventReader, stored: int, backward: bool
+    stored_reader: EventReader, backward: bool
 ) -> None:
     wanted = EventRange(MAX_VERSION, 1, True) if backward else EventRange(1, MAX_VERSION)
-    pages = [events async for events in by_pages(event_reader, wanted)]
+    pages = [events async for events in by_pages(stored_reader, wanted)]
     read = [number for events in pages for number in numbers(events)]
-    expected = list(range(1, stored + 1))
+    expected = list(range(1, STORED + 1))
     assert read == (expected[::-1] if backward else expected)
     # Eight large events, two of them to a page.
     assert len(pages) == 8 // FITTING
@@ -69,31 +90,31 @@ async def test_pages_of_an_aggregate_are_cut_and_miss_nothing(
 
 
 async def test_stream_and_load_are_cut_into_pages_and_miss_nothing(
-    event_reader: EventReader, stored: int
+    stored_reader: EventReader,
 ) -> None:
     streamed = [
         events
         async for events in stream_events(
-            event_reader, "Order", "o", EventRange(1, MAX_VERSION), MAX_VERSION
+            stored_reader, "Order", "o", EventRange(1, MAX_VERSION), MAX_VERSION
         )
     ]
-    loaded = await load_aggregate(event_reader, "Order", "o")
+    loaded = await load_aggregate(stored_reader, "Order", "o")
     assert loaded.further_pages is not None
     pages = [loaded.events, *[events async for events in loaded.further_pages]]
     for found in (streamed, pages):
-        assert [n for events in found for n in numbers(events)] == list(range(1, stored + 1))
+        assert [n for events in found for n in numbers(events)] == list(range(1, STORED + 1))
         assert max(map(json_bytes, found)) <= LARGE_JSON_BYTES + 100
 
 
 @pytest.mark.parametrize("feed_filter", [FeedFilter(), FeedFilter(event_types=["OrderPlaced"])])
 @pytest.mark.parametrize("backward", [False, True])
 async def test_pages_of_the_feed_are_cut_and_miss_nothing(
-    event_reader: EventReader, stored: int, feed_filter: FeedFilter, backward: bool
+    stored_reader: EventReader, feed_filter: FeedFilter, backward: bool
 ) -> None:
     after, read = (MAX_POSITION if backward else 0), []
     while True:
         feed = await read_feed(
-            event_reader, feed_filter, after=after, limit=1_000, backward=backward
+            stored_reader, feed_filter, after=after, limit=1_000, backward=backward
         )
         assert json_bytes(feed.events) <= LARGE_JSON_BYTES + 100
         read += numbers(feed.events)
@@ -101,7 +122,7 @@ async def test_pages_of_the_feed_are_cut_and_miss_nothing(
             break
         assert feed.next_after < after if backward else feed.next_after > after
         after = feed.next_after
-    expected = list(range(1, stored + 1))
+    expected = list(range(1, STORED + 1))
     assert read == (expected[::-1] if backward else expected)
 
 
