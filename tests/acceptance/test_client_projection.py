@@ -296,9 +296,12 @@ def test_a_projection_stops_though_the_service_is_gone(is_async: bool) -> None:
 def test_a_read_model_of_another_store_is_not_updated(
     client: EventStoreClient, service_url: str, settings: Settings, is_async: bool
 ) -> None:
-    client.append("Order", "1", numbered(3))
+    client.append("Order", "1", numbered(2))
     handled: list[Event] = []
     with Running(service_url, handled.extend, is_async=is_async) as running:
+        client.get_position("numbers", wait_for=end_of(client))
+        # What comes now only the service's tail can have told: it has begun.
+        client.append("Order", "1", numbered(1, first=2))
         client.get_position("numbers", wait_for=end_of(client))
         run_as_superuser(
             str(settings.database_host),
