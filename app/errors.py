@@ -10,18 +10,23 @@ EventStoreError
 │   ├── VersionNotFound
 │   ├── EventNotFound
 │   ├── SnapshotNotFound
+│   ├── PolicyNotFound
+│   ├── ReducerNotFound          the store makes no state of the type's aggregates
 │   └── ProjectionNotFound
 ├── Conflict                     the store's state refuses the request
 │   ├── VersionConflict
 │   ├── EventIdConflict
 │   ├── SnapshotConflict
+│   ├── SnapshotManaged          the store makes the snapshots of the type itself
 │   ├── PositionConflict
 │   └── StoreChanged             positions of another store: restored, rebuilt
+├── FoldFailed                   a reducer fails on an event
 ├── PositionNotReached           a projection has not come so far in the time that was given
 └── Unavailable                  worth repeating later
     ├── DatabaseUnreachable      nothing was stored
     ├── DatabaseBusy             nothing was stored
     ├── ServiceBusy              nothing was stored
+    ├── FoldUnavailable          the process that folds does not run
     ├── TooManySubscribers       as many live streams are open as may be
     └── OutcomeUnknown           stored or not: repeating with the same event ids is safe
 """
@@ -116,6 +121,28 @@ class SnapshotNotFound(NotFound):
         self.aggregate_id = aggregate_id
 
 
+class PolicyNotFound(NotFound):
+    """The aggregate type has no snapshot policy of its own: ``default_every`` applies."""
+
+    def __init__(self, aggregate_type: str, default_every: int) -> None:
+        super().__init__(
+            f"aggregate type {aggregate_type!r} has no snapshot policy: a snapshot is due after "
+            f"{default_every} events, and its services make it"
+        )
+        self.aggregate_type = aggregate_type
+        self.default_every = default_every
+
+
+class ReducerNotFound(NotFound):
+    """The aggregate type has no reducer: only its services know what its state is."""
+
+    def __init__(self, aggregate_type: str) -> None:
+        super().__init__(
+            f"aggregate type {aggregate_type!r} has no reducer: its snapshot policy can have one"
+        )
+        self.aggregate_type = aggregate_type
+
+
 class ProjectionNotFound(NotFound):
     """No position was ever saved under this projection's name."""
 
@@ -176,6 +203,16 @@ class SnapshotConflict(Conflict):
         self.stored_version = stored_version
 
 
+class SnapshotManaged(Conflict):
+    """The type's policy has a reducer: the store makes the snapshots, and takes none."""
+
+    def __init__(self, aggregate_type: str) -> None:
+        super().__init__(
+            f"the store makes the snapshots of {aggregate_type!r} itself: its policy has a reducer"
+        )
+        self.aggregate_type = aggregate_type
+
+
 class PositionConflict(Conflict):
     """The stored position forbids the one to be saved."""
 
@@ -195,6 +232,33 @@ class StoreChanged(Conflict):
         super().__init__(reason)
         self.store_id = store_id
         self.expected_store_id = expected_store_id
+
+
+class FoldFailed(EventStoreError):
+    """A reducer fails on an event, or goes beyond its bounds there; the events before it fold.
+
+    ``reason`` is for the reducer's author.
+    """
+
+    def __init__(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        version: int,
+        event_id: str,
+        event_type: str,
+        reason: str,
+    ) -> None:
+        super().__init__(
+            f"the reducer fails on event {version} of aggregate {aggregate_type} "
+            f"{aggregate_id!r}: {reason}"
+        )
+        self.aggregate_type = aggregate_type
+        self.aggregate_id = aggregate_id
+        self.version = version
+        self.event_id = event_id
+        self.event_type = event_type
+        self.reason = reason
 
 
 class PositionNotReached(EventStoreError):
@@ -229,6 +293,10 @@ class DatabaseBusy(Unavailable):
 
 class ServiceBusy(Unavailable):
     """The service has too many requests at hand; nothing was stored."""
+
+
+class FoldUnavailable(Unavailable):
+    """The process that folds does not run, or has too much to do; nothing was folded."""
 
 
 class TooManySubscribers(Unavailable):
