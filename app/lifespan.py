@@ -36,10 +36,17 @@ def lifespan(settings: Settings) -> Lifespan:
             await database.open()
             stack.push_async_callback(database.close, timeout_s=CLOSE_TIMEOUT_S)
             services = OpenServices.on(database, reachable, head_revision())
+            stack.push_async_callback(services.fold_process.stop)
             # Appends whose clients are gone may still be on their way to the database.
             stack.push_async_callback(services.event_store.drain)
             stack.push_async_callback(services.feed_tail.stop)
             stack.push_async_callback(services.position_watch.stop)
+            stack.push_async_callback(services.policies.stop)
+            services.policies.start()
+            if settings.snapshot_worker:
+                worker = services.snapshot_worker()
+                stack.push_async_callback(worker.stop)
+                worker.start()
             body_budget = BodyBudget()
             yield {
                 "services": services,

@@ -16,7 +16,12 @@ from app.api import (
     imports,
     problem_pages,
     projections,
+    snapshot_policies,
     snapshots,
+    snapshots_due,
+    snapshots_failed,
+    state,
+    statistics,
     transactions,
 )
 from app.api.bodies_in_flight import BodiesInFlight
@@ -37,8 +42,10 @@ TAGS = [
     {"name": "transactions", "description": "Append to several aggregates, all or nothing."},
     {"name": "imports", "description": "Bring in events of any number, as a stream."},
     {"name": "snapshots", "description": "Keep folded state, so that a load is short."},
+    {"name": "snapshot policies", "description": "When snapshots are due, and who makes them."},
     {"name": "feed", "description": "All events in global order."},
     {"name": "projections", "description": "How far each consumer of the feed has come."},
+    {"name": "statistics", "description": "How the store is doing."},
     {"name": "health", "description": "For load balancers and orchestrators."},
 ]
 # The most specific routes first: an aggregate is matched by two segments, its events by three.
@@ -47,12 +54,17 @@ ROUTERS = (
     problem_pages.router,
     aggregate_events.router,
     snapshots.router,
+    snapshots_due.router,
+    snapshots_failed.router,
+    snapshot_policies.router,
+    state.router,
     aggregates.router,
     transactions.router,
     imports.router,
     feed_status.router,
     feed.router,
     projections.router,
+    statistics.router,
 )
 
 

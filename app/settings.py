@@ -54,6 +54,10 @@ class Settings(BaseSettings):
     snapshot_every: int = Field(
         default=100, ge=1, description="Events beyond its snapshot that make a snapshot due."
     )
+    snapshot_worker: bool = Field(
+        default=True,
+        description="Whether this instance may keep the list of due aggregates and make snapshots.",
+    )
     max_body_bytes: int = Field(
         default=16 * 1024 * 1024, ge=1, description="A larger request body is refused with 413."
     )

@@ -1,17 +1,16 @@
 """The events of one aggregate: append and read."""
 
 from functools import partial
-from typing import Annotated, NamedTuple
-from uuid import UUID
+from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, json_answer, ndjson_answer, primed
-from app.api.body import decode_body, read_body
+from app.api.appending import AppendConditions, answer_attempt, requested_append
+from app.api.body import read_body
 from app.api.event_stream import (
     EVENT_STREAM_MEDIA_TYPE,
     EventStreamResponse,
@@ -48,52 +47,24 @@ from app.api.path_segments import AGGREGATE_PATH
 from app.api.preconditions import (
     BadPreconditionError,
     PreconditionFailed,
-    combined_expectation,
     entity_tag,
     header_expectation,
     is_current,
 )
-from app.api.schemas import AppendAnswer, AppendConflictProblem, AppendRequest, EventsAnswer
-from app.api.services import OpenServices, Services, now
-from app.commands.append_events import FirstAttempt, settle_append
-from app.commands.prepare_append import prepare_append, refuse_too_many_events
-from app.errors import InvalidInput, VersionConflict
-from app.events import MAX_VERSION, Append, Appended, Expectation
+from app.api.problem_schemas import AppendConflictProblem
+from app.api.schemas import AppendAnswer, AppendRequest, EventsAnswer
+from app.api.services import OpenServices, Services
+from app.errors import InvalidInput
+from app.events import MAX_VERSION
 from app.queries.follow_aggregate import AggregateFollower
 from app.queries.load_aggregate import loaded_version
 from app.queries.read_ahead import read_ahead
 from app.queries.read_events import EventRange, next_range, read_events, stream_events
-from app.store.event_reader import EventReader
 
 AVAILABLE = (JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, EVENT_STREAM_MEDIA_TYPE)
 PATH = AGGREGATE_PATH + "/events"
-MAX_CONFLICTING_EVENTS = 100
 
 router = APIRouter(tags=["aggregates"])
-_decoder = msgspec.json.Decoder(AppendRequest)
-
-
-def append_answer(append: Append, appended: Appended, snapshot_every: int) -> AppendAnswer:
-    """What a client is told of an append that is stored."""
-    return AppendAnswer(
-        append.aggregate_type,
-        append.aggregate_id,
-        appended.version,
-        list(appended.events),
-        snapshot_due=appended.version - appended.snapshot_version >= snapshot_every,
-    )
-
-
-async def add_conflicting_events(reader: EventReader, conflict: VersionConflict) -> None:
-    """Tell a conflict the first events of its aggregate after the expected version."""
-    page = await reader.read_events(
-        conflict.aggregate_type,
-        conflict.aggregate_id,
-        from_version=(conflict.expected_version or 0) + 1,
-        to_version=MAX_VERSION,
-        limit=MAX_CONFLICTING_EVENTS,
-    )
-    conflict.conflicting_events = page.events
 
 
 @router.post(
@@ -154,88 +125,10 @@ async def append_events_endpoint(
         header_expectation(if_match, if_none_match), idempotency_key, correlation_id, causation_id
     )
     body = await read_body(request, services.settings.max_body_bytes)
-    return await answer_append(
-        services, aggregate_type, aggregate_id, conditions, body, tells_events=bool(include)
-    )
-
-
-class AppendConditions(NamedTuple):
-    """What the headers of an append say."""
-
-    expectation: Expectation | None = None
-    idempotency_key: str | None = None
-    correlation_id: UUID | None = None
-    causation_id: UUID | None = None
-
-
-async def answer_append(
-    services: OpenServices,
-    aggregate_type: str,
-    aggregate_id: str,
-    conditions: AppendConditions,
-    raw_body: bytes,
-    *,
-    tells_events: bool = False,
-) -> Response:
-    """Append the events of a request's body, and answer.
-
-    ``tells_events``: a version conflict has the events after the expected version.
-    """
-    append = requested_append(services, aggregate_type, aggregate_id, conditions, raw_body)
+    append = requested_append(services, aggregate_type, aggregate_id, conditions, body)
     first_attempt = partial(services.event_store.append_events, append)
     return await answer_attempt(
-        services, append, conditions, first_attempt, tells_events=tells_events
-    )
-
-
-def requested_append(
-    services: OpenServices,
-    aggregate_type: str,
-    aggregate_id: str,
-    conditions: AppendConditions,
-    raw_body: bytes,
-) -> Append:
-    """The append that a request asks for."""
-    body = decode_body(raw_body, _decoder)
-    refuse_too_many_events(len(body.events), services.settings.max_events_per_append, "$.events")
-    return prepare_append(
-        aggregate_type,
-        aggregate_id,
-        combined_expectation(conditions.expectation, body.expected_version),
-        body.events,
-        now=now(),
-        correlation_id=conditions.correlation_id,
-        causation_id=conditions.causation_id,
-        idempotency_key=conditions.idempotency_key,
-    )
-
-
-async def answer_attempt(
-    services: OpenServices,
-    append: Append,
-    conditions: AppendConditions,
-    first_attempt: FirstAttempt,
-    *,
-    tells_events: bool = False,
-) -> Response:
-    """Answer an append, of which a first attempt may have been made (`settle_append`)."""
-    try:
-        appended = await settle_append(services.event_store, append, first_attempt)
-    except VersionConflict as conflict:
-        if tells_events:
-            await add_conflicting_events(services.event_reader, conflict)
-        if conditions.expectation is not None:
-            raise PreconditionFailed(conflict) from conflict
-        raise
-    return answer_appended(services, append, appended)
-
-
-def answer_appended(services: OpenServices, append: Append, appended: Appended) -> Response:
-    """Answer an append that is stored."""
-    return json_answer(
-        append_answer(append, appended, services.settings.snapshot_every),
-        status_code=200 if appended.replayed else 201,
-        headers={"ETag": entity_tag(appended.version)},
+        services, append, conditions, first_attempt, tells_events=bool(include)
     )
 
 

@@ -1,21 +1,22 @@
 """Aggregates: load one, list those of a type, list the types."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answer import json_answer, streamed_array_answer
-from app.api.examples import AGGREGATE_NOT_FOUND, RECORDED_EVENT
+from app.api.examples import AGGREGATE_NOT_FOUND, RECORDED_EVENT, REDUCER_NOT_FOUND, STATE
 from app.api.parameters import (
     DEFAULT_LIMIT,
     AggregateIdPath,
     AggregateTypePath,
+    AsOfQuery,
+    AtVersionQuery,
     IfNoneMatchHeader,
     LimitQuery,
-    Time,
 )
 from app.api.path_segments import AGGREGATE_PATH, AGGREGATE_TYPE_PATH
 from app.api.preconditions import entity_tag, is_current
@@ -25,21 +26,15 @@ from app.api.schemas import (
     AggregateSummary,
     AggregateTypesAnswer,
     AggregateTypeSummary,
+    StateFailure,
 )
 from app.api.services import OpenServices, Services
-from app.errors import VersionNotFound
-from app.events import MAX_NAME_LENGTH, MAX_VERSION, NAME_PATTERN
+from app.errors import FoldFailed, VersionNotFound
+from app.events import MAX_NAME_LENGTH, NAME_PATTERN
+from app.queries.get_state import ListedState, list_states, reducer_of
 from app.queries.load_aggregate import load_aggregate, loaded_version
 
 router = APIRouter(tags=["aggregates"])
-
-AtVersionQuery = Annotated[
-    int | None, Query(ge=1, le=MAX_VERSION, description="As it was at this version.")
-]
-AsOfQuery = Annotated[
-    Time | None,
-    Query(description="As it was at this time: before the first event that occurred later."),
-]
 
 
 @router.get(
@@ -126,6 +121,10 @@ async def answer_load(
         at_version=at_version,
         as_of=as_of,
     )
+    if use_snapshot and at_version is None and as_of is None:
+        services.count_load(
+            aggregate_type, aggregate.version, with_snapshot=aggregate.snapshot is not None
+        )
     headers = {"ETag": entity_tag(aggregate.version)}
     answer = AggregateAnswer(
         aggregate_type,
@@ -190,10 +189,14 @@ async def head_aggregate_endpoint(
             AggregatesAnswer,
             example={
                 "aggregate_type": "Order",
-                "aggregates": [{"aggregate_id": "ord-123", "version": 4}],
+                "aggregates": [
+                    {"aggregate_id": "ord-123", "version": 4, **STATE},
+                ],
                 "next_after": None,
             },
         ),
+        _404=openapi.problem("The type has no reducer.", REDUCER_NOT_FOUND),
+        _503=openapi.UNAVAILABLE_TO_FOLD,
     ),
 )
 async def list_aggregates_endpoint(
@@ -208,8 +211,19 @@ async def list_aggregates_endpoint(
         ),
     ] = "",
     limit: LimitQuery = DEFAULT_LIMIT,
+    include: Annotated[
+        list[Literal["state"]] | None,
+        Query(description="Add what the type's reducer makes of each aggregate's events."),
+    ] = None,
 ) -> Response:
-    """List aggregates with their versions, by id."""
+    """List aggregates with their versions, by id.
+
+    With `include=state`, of a type that has a reducer, also with their states: each as of its
+    version, and not all as of one moment. A page may then end early, where states are large. An
+    aggregate on which the reducer fails has a `failure` instead.
+    """
+    if include:
+        return await _answer_states(services, aggregate_type, after, limit)
     found = await services.event_reader.list_aggregates(aggregate_type, after=after, limit=limit)
     return json_answer(
         AggregatesAnswer(
@@ -218,6 +232,34 @@ async def list_aggregates_endpoint(
             next_after=found[-1][0] if len(found) == limit else None,
         )
     )
+
+
+async def _answer_states(
+    services: OpenServices, aggregate_type: str, after: str, limit: int
+) -> Response:
+    page = await list_states(
+        services.event_reader,
+        services.fold_process,
+        await reducer_of(services.policy_store, aggregate_type),
+        aggregate_type,
+        after=after,
+        limit=limit,
+    )
+    return json_answer(
+        AggregatesAnswer(
+            aggregate_type,
+            [_summary(listed) for listed in page.states],
+            next_after=page.next_after,
+        )
+    )
+
+
+def _summary(listed: ListedState) -> AggregateSummary:
+    state = listed.state
+    if isinstance(state, FoldFailed):
+        failure = StateFailure(state.version, state.event_id, state.event_type, state.reason)
+        return AggregateSummary(listed.aggregate_id, listed.version, failure=failure)
+    return AggregateSummary(listed.aggregate_id, listed.version, state.state, state.from_snapshot)
 
 
 @router.get(

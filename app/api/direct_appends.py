@@ -3,7 +3,7 @@
 All of that takes longer than what an append needs of this process. So one in the form that nearly
 all have is handed over by the HTTP server itself (`app.http_protocol`) as soon as its head has been
 read, and answered by a callback when its batch is committed. What it means is decided by the same
-functions as on the long way (`app.api.aggregate_events`), and both give the same answers
+functions as on the long way (`app.api.appending`), and both give the same answers
 (tests/acceptance/test_short_way.py). Any other request goes the long way: one with an unusual
 header, or with a wrong one, so that there is one place where it is refused.
 """
@@ -18,7 +18,7 @@ from uuid import UUID
 
 from starlette.responses import Response
 
-from app.api.aggregate_events import (
+from app.api.appending import (
     AppendConditions,
     answer_appended,
     answer_attempt,

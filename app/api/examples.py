@@ -5,7 +5,9 @@ from uuid import UUID
 from app.errors import (
     AggregateNotFound,
     EventIdConflict,
+    PolicyNotFound,
     ProjectionNotFound,
+    ReducerNotFound,
     SnapshotNotFound,
     VersionConflict,
 )
@@ -23,6 +25,7 @@ APPEND_ANSWER = {
     "version": 4,
     "events": [{"event_id": EVENT_ID, "version": 4, "global_position": 918}],
     "snapshot_due": False,
+    "events_since_snapshot": 4,
 }
 TRANSACTION_REQUEST = {
     "appends": [{"aggregate_type": "Order", "aggregate_id": "ord-123", **APPEND_REQUEST}]
@@ -56,6 +59,52 @@ IMPORT_PROGRESS = {
     "done": True,
 }
 SNAPSHOT_REQUEST = {"version": 3, "state": {"status": "placed", "total": "45.48"}}
+POLICY_REQUEST = {"every": 50, "reducer": {"kind": "merge"}}
+POLICY = {
+    "aggregate_type": "Order",
+    **POLICY_REQUEST,
+    "reducer_hash": "7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730",
+    "updated_at": "2026-11-23T10:15:00.000000Z",
+}
+FAILURE = {
+    "aggregate_type": "Order",
+    "aggregate_id": "ord-123",
+    "version": 4,
+    "event_id": EVENT_ID,
+    "event_type": "OrderPaid",
+    "message": 'T2001: The left side of the "+" operator must evaluate to a number',
+    "failed_at": "2026-11-23T10:15:31.000000Z",
+}
+COVERAGE = {
+    "types": [
+        {
+            "aggregate_type": "Order",
+            "every": 50,
+            "is_managed": True,
+            "aggregates_beyond_every": 1250,
+            "aggregates_with_snapshot": 1240,
+            "coverage": 0.992,
+            "due": 9,
+            "failed": 1,
+            "loads_beyond_every": 400,
+            "loads_with_snapshot": 396,
+            "hit_rate": 0.99,
+        }
+    ],
+    "position": 920,
+    "safe_position": 920,
+    "loads_since": "2026-11-23T08:00:00.000000Z",
+}
+DUE_AGGREGATE = {
+    "aggregate_type": "Order",
+    "aggregate_id": "ord-123",
+    "version": 260,
+    "snapshot_version": 100,
+    "events_since_snapshot": 160,
+    "is_managed": False,
+}
+STATE = {"state": {"customer": "c-7", "amount": "45.48"}, "from_snapshot": 3}
+PREVIEW_REQUEST = {"aggregate_id": "ord-123", "reducer": {"kind": "merge"}}
 POSITION_REQUEST = {"last_processed_position": 918}
 POSITION = {
     "projection_name": "order-totals",
@@ -88,6 +137,8 @@ FEED_STATUS = {
 # Errors: the document shows what they are answered with.
 AGGREGATE_NOT_FOUND = AggregateNotFound("Order", "ord-123")
 SNAPSHOT_NOT_FOUND = SnapshotNotFound("Order", "ord-123")
+POLICY_NOT_FOUND = PolicyNotFound("Order", 100)
+REDUCER_NOT_FOUND = ReducerNotFound("Order")
 PROJECTION_NOT_FOUND = ProjectionNotFound("order-totals")
 VERSION_CONFLICT = VersionConflict("Order", "ord-123", expected_version=3, actual_version=4)
 EVENT_ID_CONFLICT = EventIdConflict([UUID(EVENT_ID)], "an event of this id has other content")

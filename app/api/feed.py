@@ -35,7 +35,8 @@ from app.api.parameters import (
     NameText,
     Time,
 )
-from app.api.schemas import FeedAnswer, StoreChangedProblem
+from app.api.problem_schemas import StoreChangedProblem
+from app.api.schemas import FeedAnswer
 from app.api.services import OpenServices, Services
 from app.errors import EventNotFound, InvalidInput, StoreChanged
 from app.events import MAX_POSITION, RecordedEvent

@@ -18,8 +18,8 @@ from app.api.examples import EVENT_ID_CONFLICT, IMPORT_PROGRESS, IMPORTED_EVENT,
 from app.api.import_body import LineTooLongError, read_chunks
 from app.api.parameters import CausationHeader, CorrelationHeader, IdempotencyKeyHeader
 from app.api.preconditions import BadPreconditionError, refuse_preconditions
+from app.api.problem_schemas import ImportProblem
 from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, details_of
-from app.api.schemas import ImportProblem
 from app.api.services import OpenServices, Services, now
 from app.commands.import_events import ImportStopped, LineMaker, import_events
 from app.errors import InvalidInput, Unavailable

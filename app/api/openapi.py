@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import errors
-from app.api import schemas
+from app.api import problem_schemas, schemas, snapshot_schemas
 from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
 from app.api.body import BodyTooLargeError, MalformedBodyError
 from app.api.event_stream import EVENT_STREAM_MEDIA_TYPE
@@ -31,7 +31,8 @@ from app.events import (
 REF_TEMPLATE = "#/components/schemas/{name}"
 BODIES: tuple[type[msgspec.Struct], ...] = tuple(
     value
-    for value in vars(schemas).values()
+    for module in (schemas, snapshot_schemas, problem_schemas)
+    for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, msgspec.Struct) and value is not msgspec.Struct
 )
 JSON_OBJECT: dict[str, Any] = {
@@ -72,6 +73,9 @@ PAGE_TAG = _etag(
     "NDJSON.",
     '"4"',
 )
+STATE_TAG = _etag(
+    "The version and the reducer: another one of either has another.", '"4-7d865e959b246691"'
+)
 SNAPSHOT_TAG = _etag(
     "Opaque; another one after each save, also of the same version.",
     '"3-2026-11-23T10:15:00.000000Z"',
@@ -111,7 +115,7 @@ def answer(
 
 
 def problem(
-    description: str, *examples: Exception, body: type[msgspec.Struct] = schemas.Problem
+    description: str, *examples: Exception, body: type[msgspec.Struct] = problem_schemas.Problem
 ) -> Schema:
     """Describes a problem answer, by examples of the errors that it is the answer to."""
     described = {
@@ -143,7 +147,7 @@ def ndjson_answer(description: str, line: type[msgspec.Struct], example: object)
 
 
 def _unavailable(
-    *examples: errors.Unavailable, body: type[msgspec.Struct] = schemas.UnavailableProblem
+    *examples: errors.Unavailable, body: type[msgspec.Struct] = problem_schemas.UnavailableProblem
 ) -> Schema:
     retry_after = {
         "description": "Seconds to wait.",
@@ -158,6 +162,9 @@ def _unavailable(
 _UNREACHABLE = errors.DatabaseUnreachable("no connection to the database could be made")
 _BUSY = errors.DatabaseBusy("no connection was free in time")
 UNAVAILABLE = _unavailable(_UNREACHABLE, _BUSY)
+UNAVAILABLE_TO_FOLD = _unavailable(
+    _UNREACHABLE, _BUSY, errors.FoldUnavailable("the fold process has been ended")
+)
 UNAVAILABLE_OR_FULL = _unavailable(_UNREACHABLE, _BUSY, errors.TooManySubscribers(1_000))
 UNAVAILABLE_OR_UNKNOWN = _unavailable(
     _UNREACHABLE,
@@ -170,12 +177,12 @@ UNAVAILABLE_IMPORT = _unavailable(
     _BUSY,
     errors.ServiceBusy("as many imports are under way as may be; nothing was stored"),
     errors.OutcomeUnknown(),
-    body=schemas.ImportProblem,
+    body=problem_schemas.ImportProblem,
 )
 INVALID = problem(
     "A parameter is refused; `errors` tells which.",
     errors.InvalidInput("query.limit", "Input should be less than or equal to 10000"),
-    body=schemas.InvalidInputProblem,
+    body=problem_schemas.InvalidInputProblem,
 )
 
 
@@ -185,7 +192,28 @@ def invalid_body(*examples: errors.InvalidInput) -> Schema:
         "A parameter or a value in the body is refused; `errors` tells which.",
         errors.InvalidInput("$", "Object contains unknown field `events_`"),
         *examples,
-        body=schemas.InvalidInputProblem,
+        body=problem_schemas.InvalidInputProblem,
+    )
+
+
+_FOLD_FAILED = errors.FoldFailed(
+    "Order",
+    "ord-123",
+    4,
+    EVENT_ID,
+    "OrderPaid",
+    'The left side of the "+" operator must evaluate to a number (T2001, at character 7)',
+)
+
+
+def no_state(*examples: errors.InvalidInput) -> Schema:
+    """Describes the refusal of a value, or of an event by a reducer."""
+    return problem(
+        "A parameter or a value is refused, or the reducer fails on an event.",
+        errors.InvalidInput("query.at_version", "Input should be greater than or equal to 1"),
+        *examples,
+        _FOLD_FAILED,
+        body=problem_schemas.StateProblem,
     )
 
 

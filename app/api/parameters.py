@@ -15,7 +15,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from app.events import MAX_NAME_LENGTH, NAME_PATTERN
+from app.events import MAX_NAME_LENGTH, MAX_VERSION, NAME_PATTERN
 
 DEFAULT_LIMIT = 1_000
 MAX_LIMIT = 10_000
@@ -69,7 +69,31 @@ def _in_utc(value: datetime) -> datetime:
 
 _NUMBER = re.compile(r"[\s\d._+-]*")
 Time = Annotated[AwareDatetime, BeforeValidator(_refuse_number), AfterValidator(_in_utc)]
+AtVersionQuery = Annotated[
+    int | None, Query(ge=1, le=MAX_VERSION, description="As it was at this version.")
+]
+AsOfQuery = Annotated[
+    Time | None,
+    Query(description="As it was at this time: before the first event that occurred later."),
+]
 LimitQuery = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="The most items of a page.")]
+AggregateTypeQuery = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        pattern=NAME_PATTERN,
+        description="Only aggregates of this type. Default: of all.",
+    ),
+]
+TokenQuery = Annotated[
+    str | None,
+    Query(
+        # Two names, of which each character may take twelve.
+        max_length=24 * MAX_NAME_LENGTH + 100,
+        description="Where the page begins: `next_after` of the page before.",
+    ),
+]
 CorrelationHeader = Annotated[
     UUID | None,
     Header(alias="X-Correlation-ID", description="For events that carry no `correlation_id`."),

@@ -53,6 +53,9 @@ register_url_convertor("segment", SegmentConvertor())
 
 AGGREGATE_TYPE_PATH = "/v1/aggregates/{aggregate_type:segment}"
 AGGREGATE_PATH = AGGREGATE_TYPE_PATH + "/{aggregate_id:segment}"
+POLICY_PATH = "/v1/snapshot-policies/{aggregate_type:segment}"
+STATE_PATH = AGGREGATE_PATH + "/state"
+PREVIEW_PATH = POLICY_PATH + "/preview"
 POSITION_PATH = "/v1/projections/{projection_name:segment}/position"
 
 

@@ -40,6 +40,11 @@ def snapshot_tag(version: int, created_at: str) -> str:
     return f'"{version}-{created_at}"'
 
 
+def state_tag(version: int, reducer_hash: str) -> str:
+    """The entity tag of a state: it is what this reducer makes of the events up to the version."""
+    return f'"{version}-{reducer_hash[:16]}"'
+
+
 def header_expectation(
     if_match: Sequence[str] | None, if_none_match: Sequence[str] | None
 ) -> Expectation | None:

@@ -45,10 +45,13 @@ KINDS: dict[type[Exception], Kind] = {
     errors.VersionNotFound: Kind(404, "version-not-found", "The aggregate was never in that state"),
     errors.EventNotFound: Kind(404, "event-not-found", "No event has this id"),
     errors.SnapshotNotFound: Kind(404, "snapshot-not-found", "The aggregate has no snapshot"),
+    errors.PolicyNotFound: Kind(404, "policy-not-found", "The type has no policy of its own"),
+    errors.ReducerNotFound: Kind(404, "reducer-not-found", "The aggregate type has no reducer"),
     errors.ProjectionNotFound: Kind(404, "projection-not-found", "The projection is not known"),
     errors.VersionConflict: Kind(409, "version-conflict", "Optimistic concurrency check failed"),
     errors.EventIdConflict: Kind(409, "event-id-conflict", "The event ids are taken"),
     errors.SnapshotConflict: Kind(409, "snapshot-conflict", "A newer snapshot is stored"),
+    errors.SnapshotManaged: Kind(409, "snapshot-managed", "The store makes these snapshots"),
     errors.PositionConflict: Kind(409, "position-conflict", "The stored position forbids this one"),
     errors.StoreChanged: Kind(409, "store-changed", "The positions are those of another store"),
     PreconditionFailed: Kind(412, "version-conflict", "Optimistic concurrency check failed"),
@@ -61,9 +64,11 @@ KINDS: dict[type[Exception], Kind] = {
     errors.PositionBeyondSafePosition: Kind(
         422, "position-beyond-safe-position", "No reader can have reached the position"
     ),
+    errors.FoldFailed: Kind(422, "fold-failed", "The reducer fails on an event"),
     errors.DatabaseUnreachable: Kind(503, "database-unreachable", "The database is out of reach"),
     errors.DatabaseBusy: Kind(503, "database-busy", "The database is busy"),
     errors.ServiceBusy: Kind(503, "service-busy", "The service is busy"),
+    errors.FoldUnavailable: Kind(503, "fold-unavailable", "Nothing can be folded"),
     errors.TooManySubscribers: Kind(503, "too-many-subscribers", "Too many subscribers"),
     errors.OutcomeUnknown: Kind(503, "outcome-unknown", "Whether it was stored is not known"),
     errors.PositionNotReached: Kind(

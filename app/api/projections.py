@@ -21,14 +21,8 @@ from app.api.examples import (
 from app.api.parameters import ProjectionNamePath
 from app.api.path_segments import POSITION_PATH
 from app.api.preconditions import refuse_preconditions
-from app.api.schemas import (
-    PositionAnswer,
-    PositionConflictProblem,
-    PositionNotReachedProblem,
-    PositionRequest,
-    PositionSavedAnswer,
-    ProjectionsAnswer,
-)
+from app.api.problem_schemas import PositionConflictProblem, PositionNotReachedProblem
+from app.api.schemas import PositionAnswer, PositionRequest, PositionSavedAnswer, ProjectionsAnswer
 from app.api.services import Services, now
 from app.commands.save_position import save_position
 from app.errors import (

@@ -1,15 +1,21 @@
-"""Bodies of requests and answers; what they have in common with the store is in `app.events`."""
+"""Bodies of requests and answers; what they have in common with the store is in `app.events`.
+
+Those about snapshots and policies are in `app.api.snapshot_schemas`, problems in
+`app.api.problem_schemas`.
+"""
 
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from app.events import (
+    MAX_VERSION,
     AggregateId,
     AggregateType,
     AppendedEvent,
     EventVersion,
+    JsonObject,
     JsonValue,
     Name,
     NewEvent,
@@ -36,8 +42,6 @@ DateTime = Annotated[
     str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339, in UTC.")
 ]
 Uuid = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
-
-
 StoreId = Annotated[
     str,
     Meta(
@@ -62,7 +66,16 @@ class AppendAnswer(Struct):
     version: Annotated[EventVersion, Meta(description="The version of the last of the events.")]
     events: list[AppendedEvent]
     snapshot_due: Annotated[
-        bool, Meta(description="Whether the aggregate is SNAPSHOT_EVERY events past its snapshot.")
+        bool,
+        Meta(
+            description="Whether the service should save a snapshot: the aggregate is as many "
+            "events past its snapshot as the type's policy says, and the store does not make the "
+            "snapshots of the type itself."
+        ),
+    ]
+    events_since_snapshot: Annotated[
+        int,
+        Meta(ge=0, le=MAX_VERSION, description="Events after its snapshot; without one, all."),
     ]
 
 
@@ -110,11 +123,54 @@ class AggregateAnswer(Struct):
     events: list[RecordedEvent]
 
 
+FromSnapshot = Annotated[
+    EventVersion | None,
+    Meta(description="The version of the snapshot it was folded from; null: from event 1."),
+]
+
+
+class StateAnswer(Struct):
+    """What the reducer makes of an aggregate's events up to a version."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    version: EventVersion
+    state: JsonValue
+    from_snapshot: FromSnapshot
+
+
+class PreviewRequest(Struct, forbid_unknown_fields=True):
+    """A reducer, and an aggregate to try it on."""
+
+    aggregate_id: AggregateId
+    reducer: Annotated[JsonObject, Meta(description="As in a snapshot policy.")]
+    at_version: Annotated[
+        EventVersion | None, Meta(description="As it was at this version. Default: all events.")
+    ] = None
+
+
+class StateFailure(Struct):
+    """Why an aggregate has no state: the event that the reducer fails on."""
+
+    version: EventVersion
+    event_id: Uuid
+    event_type: str
+    reason: str
+
+
 class AggregateSummary(Struct):
-    """One aggregate of a list."""
+    """One aggregate of a list.
+
+    With `include=state` it has `state` and `from_snapshot`, or `failure` in their place.
+    """
 
     aggregate_id: AggregateId
     version: EventVersion
+    state: Annotated[
+        Raw | UnsetType, Meta(description="Any JSON value: what the reducer makes of the events.")
+    ] = UNSET
+    from_snapshot: FromSnapshot | UnsetType = UNSET
+    failure: StateFailure | UnsetType = UNSET
 
 
 class AggregatesAnswer(Struct):
@@ -203,31 +259,6 @@ class FeedStatusAnswer(Struct):
     ]
 
 
-class SnapshotRequest(Struct, forbid_unknown_fields=True):
-    """The state of an aggregate at a version."""
-
-    version: EventVersion
-    state: JsonValue
-
-
-class SnapshotSavedAnswer(Struct):
-    """A snapshot that is stored."""
-
-    aggregate_type: AggregateType
-    aggregate_id: AggregateId
-    version: EventVersion
-
-
-class SnapshotAnswer(Struct):
-    """A stored snapshot."""
-
-    aggregate_type: AggregateType
-    aggregate_id: AggregateId
-    version: EventVersion
-    state: JsonValue
-    created_at: DateTime
-
-
 class PositionRequest(Struct, forbid_unknown_fields=True):
     """How far a projection has come."""
 
@@ -284,130 +315,3 @@ class ReadyAnswer(Struct):
 
     status: Annotated[str, Meta(extra_json_schema={"enum": ["ready"]})]
     schema_revision: str
-
-
-class Problem(Struct):
-    """Problem details (RFC 9457)."""
-
-    type: Annotated[str, Meta(extra_json_schema={"format": "uri-reference"})]
-    title: str
-    status: Annotated[int, Meta(ge=400, le=599)]
-    detail: str
-
-
-class InputError(Struct):
-    """What is wrong, and where."""
-
-    place: Annotated[str, Meta(description="A JSON path in the body, or the name of a parameter.")]
-    reason: str
-
-
-class InvalidInputProblem(Problem, kw_only=True):
-    """The request is refused as it is; nothing was stored."""
-
-    errors: list[InputError]
-
-
-class AppendConflictProblem(Problem, kw_only=True):
-    """The store's state refuses the append; nothing was stored.
-
-    `version-conflict` has the first six members (of which the last two only in a transaction, or
-    where they were asked for), `event-id-conflict` has `event_ids`.
-    """
-
-    aggregate_type: str | UnsetType = UNSET
-    aggregate_id: str | UnsetType = UNSET
-    expected_version: Annotated[
-        Version | UnsetType | None,
-        Meta(description="Null: any version, but the aggregate must exist."),
-    ] = UNSET
-    actual_version: Version | UnsetType = UNSET
-    append_index: Annotated[
-        int | UnsetType, Meta(description="Which append of the transaction, from 0.")
-    ] = UNSET
-    conflicting_events: Annotated[
-        list[RecordedEvent] | UnsetType,
-        Meta(description="With `include=conflicting_events`: at most 100 events."),
-    ] = UNSET
-    event_ids: Annotated[list[Uuid] | UnsetType, Meta(description="The ids in conflict.")] = UNSET
-
-
-class SnapshotConflictProblem(Problem, kw_only=True):
-    """A newer snapshot is stored."""
-
-    stored_version: EventVersion
-
-
-class PositionConflictProblem(Problem, kw_only=True):
-    """The position is not stored.
-
-    `position-conflict` has `last_processed_position`, `store-changed` the other two.
-    """
-
-    last_processed_position: Annotated[
-        int | UnsetType | None, Meta(description="The stored position; null: none is.")
-    ] = UNSET
-    store_id: StoreId | UnsetType = UNSET
-    expected_store_id: Uuid | UnsetType = UNSET
-
-
-class StoreChangedProblem(Problem, kw_only=True):
-    """The positions that the consumer has are those of another store: begin from 0."""
-
-    store_id: StoreId
-    expected_store_id: Annotated[
-        str | None,
-        Meta(
-            extra_json_schema={"format": "uuid"},
-            description="The store that was expected; null: the position alone has told.",
-        ),
-    ]
-
-
-class PositionNotReachedProblem(Problem, kw_only=True):
-    """The projection has not come to the position in time."""
-
-    wait_for: Annotated[int, Meta(description="The position that was waited for.")]
-    last_processed_position: Annotated[
-        int | None, Meta(description="The stored position; null: none is.")
-    ]
-
-
-class ImportProblem(Problem, kw_only=True):
-    """The import ends before its end: all lines before `line` are stored, and none from there on.
-
-    Without `line` nothing was read. The other members are those of the kind of problem, of which
-    places are places in the line.
-    """
-
-    line: Annotated[int | UnsetType, Meta(description="Counted from 1.")] = UNSET
-    stored: Annotated[int | UnsetType, Meta(description="As in ImportProgress.")] = UNSET
-    already_there: Annotated[int | UnsetType, Meta(description="As in ImportProgress.")] = UNSET
-    last_position: Position | UnsetType = UNSET
-    errors: list[InputError] | UnsetType = UNSET
-    aggregate_type: str | UnsetType = UNSET
-    aggregate_id: str | UnsetType = UNSET
-    expected_version: Annotated[
-        Version | UnsetType, Meta(description="One less than the line's `version`.")
-    ] = UNSET
-    actual_version: Version | UnsetType = UNSET
-    event_ids: Annotated[list[Uuid] | UnsetType, Meta(description="The id in conflict.")] = UNSET
-    outcome: Annotated[
-        str | UnsetType,
-        Meta(
-            extra_json_schema={"enum": ["unknown"]},
-            description="The lines from `line` on may be stored, those of a whole chunk or none.",
-        ),
-    ] = UNSET
-
-
-class UnavailableProblem(Problem, kw_only=True):
-    """The service cannot do it now; the same request may succeed later.
-
-    With `outcome` "unknown" the database may have stored it: repeating it with the same event ids
-    is safe, and `event_ids` are those, also where the service had made them.
-    """
-
-    outcome: Annotated[str | UnsetType, Meta(extra_json_schema={"enum": ["unknown"]})] = UNSET
-    max_subscribers: int | UnsetType = UNSET
-    event_ids: list[Uuid] | UnsetType = UNSET

@@ -9,13 +9,23 @@ from fastapi import Depends, Request
 
 from app.api.bodies_in_flight import BodyBudget
 from app.commands.import_events import Imports
+from app.commands.keep_due import DueFollower
+from app.commands.leadership import Leadership
+from app.commands.make_snapshots import SnapshotMaker
+from app.commands.snapshot_worker import SnapshotWorker
+from app.folding.process import FoldProcess
+from app.metrics import Metrics
 from app.queries.feed_tail import FeedTail
+from app.queries.policy_cache import PolicyCache
 from app.queries.position_watch import PositionWatch
 from app.settings import Settings
 from app.store.connection import Database
+from app.store.due_store import DueStore
 from app.store.event_reader import EventReader
 from app.store.event_store import EventStore
 from app.store.import_store import ImportStore
+from app.store.made_snapshot_store import MadeSnapshotStore
+from app.store.policy_store import PolicyStore
 from app.store.position_store import PositionStore
 from app.store.snapshot_store import SnapshotStore
 
@@ -25,12 +35,18 @@ class OpenServices:
     """The stores on one pool, and what tells whether the schema is the one they need."""
 
     settings: Settings
+    metrics: Metrics
     database: Database
     event_store: EventStore
     import_store: ImportStore
     imports: Imports
     event_reader: EventReader
     snapshot_store: SnapshotStore
+    policy_store: PolicyStore
+    policies: PolicyCache
+    due_store: DueStore
+    made_snapshot_store: MadeSnapshotStore
+    fold_process: FoldProcess
     position_store: PositionStore
     feed_tail: FeedTail
     position_watch: PositionWatch
@@ -42,8 +58,10 @@ class OpenServices:
         reader = EventReader(database)
         tail = FeedTail(reader, settings.max_subscribers)
         position_store = PositionStore(database)
+        policy_store = PolicyStore(database)
         return cls(
             settings,
+            Metrics(),
             database,
             EventStore(
                 database, on_appended=tail.wake, max_waiting_appends=settings.max_waiting_appends
@@ -52,11 +70,37 @@ class OpenServices:
             Imports.beside(settings.pool_size_per_worker),
             reader,
             SnapshotStore(database),
+            policy_store,
+            PolicyCache(policy_store, settings.snapshot_every),
+            DueStore(database, settings.snapshot_every),
+            MadeSnapshotStore(database),
+            FoldProcess(),
             position_store,
             tail,
             PositionWatch(position_store),
             head_revision,
         )
+
+    def snapshot_worker(self) -> SnapshotWorker:
+        """What keeps snapshots in order in the background."""
+        leadership = Leadership(self.due_store)
+        maker = SnapshotMaker(
+            self.policies,
+            self.policy_store,
+            self.due_store,
+            self.made_snapshot_store,
+            self.event_reader,
+            self.fold_process,
+            self.metrics,
+            now,
+        )
+        follower = DueFollower(self.due_store, leadership.process)
+        return SnapshotWorker(leadership, follower, maker)
+
+    def count_load(self, aggregate_type: str, version: int, *, with_snapshot: bool) -> None:
+        """Count a load of the present, if the aggregate is beyond `every` events."""
+        if version >= self.policies.every(aggregate_type):
+            self.metrics.count_load(aggregate_type, with_snapshot=with_snapshot)
 
     def stop_streams(self) -> None:
         """Let all end that has no end of its own, or one that is far off."""

@@ -11,15 +11,16 @@ from app.api.examples import SNAPSHOT_NOT_FOUND, SNAPSHOT_REQUEST
 from app.api.parameters import AggregateIdPath, AggregateTypePath, IfNoneMatchHeader
 from app.api.path_segments import AGGREGATE_PATH
 from app.api.preconditions import is_current, refuse_preconditions, snapshot_tag
-from app.api.schemas import (
-    SnapshotAnswer,
-    SnapshotConflictProblem,
-    SnapshotRequest,
-    SnapshotSavedAnswer,
-)
+from app.api.problem_schemas import SnapshotConflictProblem
 from app.api.services import Services, now
+from app.api.snapshot_schemas import SnapshotAnswer, SnapshotRequest, SnapshotSavedAnswer
 from app.commands.save_snapshot import save_snapshot
-from app.errors import SnapshotBeyondAggregate, SnapshotConflict, SnapshotNotFound
+from app.errors import (
+    SnapshotBeyondAggregate,
+    SnapshotConflict,
+    SnapshotManaged,
+    SnapshotNotFound,
+)
 
 PATH = AGGREGATE_PATH + "/snapshot"
 
@@ -46,7 +47,11 @@ _saved_example = {"aggregate_type": "Order", "aggregate_id": "ord-123", "version
             etag=openapi.SNAPSHOT_TAG,
         ),
         _409=openapi.problem(
-            "A newer snapshot is stored.", SnapshotConflict(3, 4), body=SnapshotConflictProblem
+            "`snapshot-conflict`: a newer snapshot is stored; or `snapshot-managed`: the store "
+            "makes the snapshots of the type itself.",
+            SnapshotConflict(3, 4),
+            SnapshotManaged("Order"),
+            body=SnapshotConflictProblem,
         ),
         _422=openapi.invalid_body(SnapshotBeyondAggregate(5, 4)),
     ),
@@ -60,7 +65,8 @@ async def save_snapshot_endpoint(
 ) -> Response:
     """Store the state of an aggregate at a version that it has reached.
 
-    The same version replaces, an older one never does. There is no other precondition: `If-Match`
+    The same version replaces, an older one never does. Where the type's policy has a reducer, the
+    store makes the snapshots itself and takes none. There is no other precondition: `If-Match`
     and `If-None-Match` are refused.
     """
     refuse_preconditions(request.headers)

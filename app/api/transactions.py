@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from app.api import openapi
-from app.api.aggregate_events import add_conflicting_events, append_answer
 from app.api.answer import json_answer
+from app.api.appending import add_conflicting_events, append_answer
 from app.api.body import decode_body, read_body
 from app.api.examples import EVENT_ID_CONFLICT, TRANSACTION_ANSWER, TRANSACTION_REQUEST
 from app.api.parameters import (
@@ -18,7 +18,8 @@ from app.api.parameters import (
     IncludeQuery,
 )
 from app.api.preconditions import combined_expectation, refuse_preconditions
-from app.api.schemas import AppendConflictProblem, TransactionAnswer, TransactionRequest
+from app.api.problem_schemas import AppendConflictProblem
+from app.api.schemas import TransactionAnswer, TransactionRequest
 from app.api.services import Services, now
 from app.commands.append_transaction import append_transaction
 from app.commands.prepare_append import (
@@ -105,7 +106,7 @@ async def append_transaction_endpoint(
     return json_answer(
         TransactionAnswer(
             [
-                append_answer(append, appended, settings.snapshot_every)
+                append_answer(append, appended, services.policies)
                 for append, appended in zip(appends, outcomes, strict=True)
             ]
         ),

@@ -22,6 +22,7 @@ from app.cli.http_server import GRACE_S, serve_http
 from app.cli.listener import sockets_of_workers
 from app.cli.signals import STOP_SIGNALS, StopSignals
 from app.cli.streams import note
+from app.metrics import share_between_workers
 from app.settings import Settings
 
 # After its last request a worker still closes its connections to the database.
@@ -34,6 +35,7 @@ _TERMINAL_SIGNALS = set(STOP_SIGNALS) - {signal.SIGTERM}
 _spawn = multiprocessing.get_context("spawn")
 
 
+@share_between_workers()
 def serve_with_workers(
     settings: Settings,
     sockets: list[socket.socket],

@@ -6,7 +6,12 @@ from msgspec import Raw
 
 from app.commands.locate_unstorable import locate_in_json
 from app.commands.refuse_expanding_numbers import refuse_expanding_numbers
-from app.errors import SnapshotBeyondAggregate, SnapshotConflict, UnstorableValue
+from app.errors import (
+    SnapshotBeyondAggregate,
+    SnapshotConflict,
+    SnapshotManaged,
+    UnstorableValue,
+)
 from app.store.snapshot_store import SnapshotStore
 
 
@@ -26,6 +31,7 @@ async def save_snapshot(
     Raises:
         SnapshotBeyondAggregate: The aggregate has not reached the version.
         SnapshotConflict: A newer snapshot is stored.
+        SnapshotManaged: The store makes the snapshots of the type.
         UnstorableValue: PostgreSQL cannot hold the state; names the place.
         Unavailable: Saving again is safe in each case.
     """
@@ -37,6 +43,8 @@ async def save_snapshot(
         raise (locate_in_json(text, "$.state") or error) from error
     if saved.is_saved:
         return saved.is_new
+    if saved.is_managed:
+        raise SnapshotManaged(aggregate_type)
     if saved.aggregate_version < version:
         raise SnapshotBeyondAggregate(version, saved.aggregate_version)
     # The one that refused it may have come after the statement's snapshot: then it is read now.

@@ -1,6 +1,6 @@
 """Loads an aggregate: its newest snapshot and the events after it, now or in the past."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,7 +21,7 @@ class Aggregate:
     version: int
     snapshot: Snapshot | None
     events: list[RecordedEvent]
-    further_pages: AsyncIterator[list[RecordedEvent]] | None
+    further_pages: AsyncGenerator[list[RecordedEvent], None] | None
 
 
 async def load_aggregate(
@@ -32,11 +32,13 @@ async def load_aggregate(
     use_snapshot: bool = True,
     at_version: int | None = None,
     as_of: datetime | None = None,
+    reducer_hash: str | None = None,
 ) -> Aggregate:
     """The aggregate, consistent in itself, in bounded memory however many events it has.
 
     ``at_version`` loads it as it was at that version, ``as_of`` as it was at that time: with all
-    events before the first one that occurred later. A snapshot beyond that is not used.
+    events before the first one that occurred later. A snapshot beyond that is not used; with
+    ``reducer_hash``, neither is one that was not made with this reducer.
 
     Raises:
         AggregateNotFound: The aggregate has no events.
@@ -50,6 +52,7 @@ async def load_aggregate(
         at_version=at_version,
         as_of=as_of,
         limit=STREAM_PAGE_SIZE,
+        reducer_hash=reducer_hash,
     )
     further_pages = None
     if loaded.reached < loaded.loaded_version:
@@ -96,6 +99,7 @@ async def _load(
     at_version: int | None,
     as_of: datetime | None,
     limit: int,
+    reducer_hash: str | None = None,
 ) -> LoadedAggregate:
     loaded = await reader.load_aggregate(
         aggregate_type,
@@ -104,6 +108,7 @@ async def _load(
         at_version=at_version,
         as_of=as_of,
         limit=limit,
+        reducer_hash=reducer_hash,
     )
     if loaded.version == 0:
         raise AggregateNotFound(aggregate_type, aggregate_id)

@@ -91,12 +91,14 @@ class EventReader:
         at_version: int | None,
         as_of: datetime | None,
         limit: int,
+        reducer_hash: str | None = None,
     ) -> LoadedAggregate:
         """The newest usable snapshot and events after it, consistent together.
 
         Events of at most ``limit`` versions; fewer where they are large (`rows.complete_page`).
         ``at_version`` and ``as_of`` bound what is loaded: no version beyond the first, and no
-        event from the first one on that occurred after the second.
+        event from the first one on that occurred after the second. With ``reducer_hash``, only a
+        snapshot is usable that the store has made with this reducer.
         """
         async with self._database.connection() as connection:
             head, *rows = await connection.fetch(
@@ -107,6 +109,7 @@ class EventReader:
                 at_version,
                 as_of,
                 limit,
+                reducer_hash,
             )
             events, ends_early, _ = await complete_page(connection, rows)
         snapshot = None

@@ -13,29 +13,21 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Protocol, TypeAlias
 
-from app.errors import DatabaseBusy, OutcomeUnknown, ServiceBusy, Unavailable
-from app.events import ANY_VERSION, Append, Appended
+from app.errors import DatabaseBusy, ServiceBusy
+from app.events import Append
+from app.store.batch_member import MAX_EVENTS_OF_BATCH, BatchMember, Outcome, Room, Tell
 from app.store.turns import Turns
 
 # While one batch is committed, the next one is put together. As long as full batches wait, which
 # keep the database busy and not the disk, there are more writers.
 WRITERS = 2
 MAX_WRITERS = 4
-MAX_APPENDS_OF_BATCH = 128
-MAX_EVENTS_OF_BATCH = 128
-# Of JSON.
-MAX_BYTES_OF_BATCH = 512 * 1024
-# A larger append takes long by itself, and goes beside the writers.
-LARGE_EVENTS = 1_000
 SWEEP_EVERY_S = 0.25
 # By an idle writer, unless the connection is wanted elsewhere.
 KEEP_CONNECTION_S = 1.0
 TOO_LONG = "other appends take too long; nothing was stored"
 
 logger = logging.getLogger(__name__)
-
-Outcome: TypeAlias = Appended | None
-"""None: refused; what that means is for the commands to say."""
 
 
 class BatchWriter(Protocol):
@@ -56,7 +48,6 @@ class BatchWriter(Protocol):
 
 OpenWriter: TypeAlias = Callable[[], AbstractAsyncContextManager[BatchWriter]]
 WriteAlone: TypeAlias = Callable[[Append], Awaitable[Outcome]]
-Tell: TypeAlias = Callable[[Outcome, Exception | None], None]
 
 
 class NotTogether(Exception):
@@ -89,8 +80,8 @@ class GroupCommit:
         self._max_waiting = max_waiting
         self._wait_s = wait_s
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._at_hand: dict[_Member, None] = {}
-        self._ready: deque[_Member] = deque()
+        self._at_hand: dict[BatchMember, None] = {}
+        self._ready: deque[BatchMember] = deque()
         self._ready_events = 0
         # Those that write or are about to; the idle ones are not among them.
         self._writers = 0
@@ -141,7 +132,7 @@ class GroupCommit:
         loop = self._loop
         if loop is None:
             self._loop = loop = asyncio.get_running_loop()
-        member = _Member(append, tell, loop.time() + self._wait_s, self)
+        member = BatchMember(append, tell, loop.time() + self._wait_s, self)
         self._at_hand[member] = None
         if self._sweep_timer is None:
             self._sweep_timer = loop.call_later(SWEEP_EVERY_S, self._sweep)
@@ -161,11 +152,11 @@ class GroupCommit:
         while self._idle:
             self._call_idle()
 
-    def forget(self, member: "_Member") -> None:
+    def forget(self, member: BatchMember) -> None:
         """It is settled, or given up."""
         del self._at_hand[member]
 
-    def begin(self, member: "_Member") -> None:
+    def begin(self, member: BatchMember) -> None:
         """Let an append be written whose turn it is at its aggregate."""
         if member.is_large:
             self._start(self._settle_one_by_one([member]))
@@ -210,7 +201,7 @@ class GroupCommit:
         self._sweep_timer = loop.call_later(SWEEP_EVERY_S, self._sweep) if self._at_hand else None
 
     async def _write_batches(self) -> None:
-        batch: list[_Member] = []
+        batch: list[BatchMember] = []
         try:
             # Looked for again after each connection: more may have come while it was given back.
             while batch := batch or self._next_batch():
@@ -247,14 +238,14 @@ class GroupCommit:
                 self._idle.remove(call)
                 self._writers += 1
 
-    def _next_batch(self) -> "list[_Member]":
+    def _next_batch(self) -> list[BatchMember]:
         """The first of what waits, as far as a batch has room; in the order of the aggregates.
 
         Processes that append to the same aggregates so wait for each other instead of deadlocking.
         """
         self._is_called = False
-        batch: list[_Member] = []
-        room = _Room()
+        batch: list[BatchMember] = []
+        room = Room()
         while self._ready:
             if not room.is_taken_by(self._ready[0]):
                 break
@@ -273,13 +264,13 @@ class GroupCommit:
             self._call_writer()
         return batch
 
-    def _followers(self, first: "_Member", room: "_Room") -> "list[_Member]":
+    def _followers(self, first: BatchMember, room: Room) -> list[BatchMember]:
         """Those who wait behind ``first`` at its aggregate and can be written with it."""
-        followers: list[_Member] = []
+        followers: list[BatchMember] = []
         queue = self._turns.queue(first.aggregate)
         while queue:
             member = queue[0]
-            if not isinstance(member, _Member) or not member.is_chainable or member.is_large:
+            if not isinstance(member, BatchMember) or not member.is_chainable or member.is_large:
                 break
             if not member.is_done:
                 if not room.is_taken_by(member):
@@ -288,7 +279,7 @@ class GroupCommit:
             queue.popleft()
         return followers
 
-    async def _settle_together(self, batch: "list[_Member]", writer: BatchWriter) -> None:
+    async def _settle_together(self, batch: list[BatchMember], writer: BatchWriter) -> None:
         try:
             outcomes = await writer.write([member.append for member in batch])
         except NotTogether as reason:
@@ -302,16 +293,16 @@ class GroupCommit:
                 member.settle(outcome)
             self._finish(batch)
 
-    def _fail(self, batch: "list[_Member]", error: Exception) -> None:
+    def _fail(self, batch: list[BatchMember], error: Exception) -> None:
         for member in batch:
             member.fail(error)
         self._finish(batch)
 
-    def _finish(self, batch: "list[_Member]") -> None:
+    def _finish(self, batch: list[BatchMember]) -> None:
         for aggregate in dict.fromkeys(map(_aggregate, batch)):
             self._turns.finish(aggregate)
 
-    async def _settle_one_by_one(self, members: "list[_Member]") -> None:
+    async def _settle_one_by_one(self, members: list[BatchMember]) -> None:
         """Write appends to one aggregate, which have its turn, one after the other."""
         loop = asyncio.get_running_loop()
         for member in members:
@@ -324,82 +315,6 @@ class GroupCommit:
             except Exception as error:  # noqa: BLE001 - it is raised for the caller
                 member.fail(error)
         self._turns.finish(members[0].aggregate)
-
-
-class _Member:
-    """An append that is at hand."""
-
-    __slots__ = (
-        "_group", "_tell", "aggregate", "append", "deadline", "has_begun", "is_chainable",
-        "is_done", "is_large", "json_bytes",
-    )  # fmt: skip
-
-    def __init__(self, append: Append, tell: Tell, deadline: float, group: GroupCommit) -> None:
-        self.append = append
-        self.aggregate = append.aggregate
-        self.deadline = deadline
-        self.has_begun = False
-        self.is_done = False
-        self._tell = tell
-        self._group = group
-        self.json_bytes = sum(
-            [len(event.event_data) + len(event.metadata) for event in append.events]
-        )
-        self.is_large = self.json_bytes > MAX_BYTES_OF_BATCH or len(append.events) > LARGE_EVENTS
-        self.is_chainable = append.expectation == ANY_VERSION
-
-    def begin(self) -> bool:
-        """It is its turn."""
-        if self.is_done:
-            return False
-        self._group.begin(self)
-        return True
-
-    def give_up(self) -> None:
-        """Nobody waits for it any more; what has begun goes on."""
-        if not self.is_done:
-            self.is_done = True
-            self._group.forget(self)
-
-    def settle(self, outcome: Outcome) -> None:
-        """Tell what has become of it, unless nobody waits."""
-        if not self.is_done:
-            self.give_up()
-            self._tell(outcome, None)
-
-    def fail(self, error: Exception) -> None:
-        """Tell an error, unless nobody waits; each an error of its own, with its own ids."""
-        if self.is_done:
-            return
-        own = error
-        if isinstance(error, OutcomeUnknown):
-            own = OutcomeUnknown(self.append.event_ids)
-        elif isinstance(error, Unavailable):
-            own = type(error)(*error.args)
-        own.__cause__ = error.__cause__
-        self.give_up()
-        self._tell(None, own)
-
-
-class _Room:
-    """What a batch has room for; its first member always fits."""
-
-    def __init__(self) -> None:
-        self._appends = self._events = self._json_bytes = 0
-
-    def is_taken_by(self, member: _Member) -> bool:
-        """Give the member its place, or tell that there is none."""
-        events = self._events + len(member.append.events)
-        json_bytes = self._json_bytes + member.json_bytes
-        if self._appends > 0 and (
-            self._appends >= MAX_APPENDS_OF_BATCH
-            or events > MAX_EVENTS_OF_BATCH
-            or json_bytes > MAX_BYTES_OF_BATCH
-        ):
-            return False
-        self._appends += 1
-        self._events, self._json_bytes = events, json_bytes
-        return True
 
 
 _aggregate = attrgetter("aggregate")

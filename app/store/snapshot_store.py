@@ -13,12 +13,16 @@ from app.store.statements import statement
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSaved:
-    """The outcome of a save: ``stored_version`` (0: none) is what forbids it if it is refused."""
+    """The outcome of a save: ``stored_version`` (0: none) is what forbids it if it is refused.
+
+    ``is_managed``: it is refused as the store makes the snapshots of the type.
+    """
 
     is_saved: bool
     is_new: bool
     aggregate_version: int
     stored_version: int
+    is_managed: bool
 
 
 class SnapshotStore:
@@ -30,7 +34,10 @@ class SnapshotStore:
     async def save_snapshot(
         self, aggregate_type: str, aggregate_id: str, version: int, state: Raw, created_at: datetime
     ) -> SnapshotSaved:
-        """Store a snapshot unless it is beyond its aggregate, or older than the stored one.
+        """Store a client's snapshot.
+
+        Not where it is beyond its aggregate, or older than the stored one, or where the type's
+        policy has a reducer.
 
         Raises:
             UnstorableValue: PostgreSQL cannot hold the state.
@@ -52,7 +59,11 @@ class SnapshotStore:
 
         row = await self._database.patiently(save)
         return SnapshotSaved(
-            row["is_saved"], row["is_new"], row["aggregate_version"], row["stored_version"] or 0
+            row["is_saved"],
+            row["is_new"],
+            row["aggregate_version"],
+            row["stored_version"] or 0,
+            row["is_managed"],
         )
 
     async def get_snapshot(self, aggregate_type: str, aggregate_id: str) -> Snapshot | None:

@@ -25,7 +25,11 @@ def statement(name: str) -> str:
 
 @cache
 def fragment(name: str) -> str:
-    """The text of ``sql/fragments/<name>.sql``: the columns of an event, without parameters.
+    """The text of ``sql/fragments/<name>.sql``.
+
+    ``judged_due`` and ``noted_due``: parts of a WITH, behind one named ``looked_at``;
+    ``listed_due``: the body of one with ``page``. Of parameters they have ``$1``, the default of
+    ``every``. The others are the columns of an event, without parameters.
 
     ``event_as_text``: in the types and the order that `rows.recorded_event` takes. A page of events
     is bounded in memory by two more, one around the other (`event_pages`): with

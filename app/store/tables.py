@@ -13,8 +13,10 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    Text,
     UniqueConstraint,
     func,
+    text,
     true,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -50,6 +52,7 @@ snapshots = Table(
     Column("version", Integer, nullable=False),
     Column("state", JSONB, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("reducer_hash", String(64)),
     PrimaryKeyConstraint("aggregate_type", "aggregate_id"),
 )
 
@@ -66,4 +69,70 @@ store_identity = Table(
     metadata,
     Column("is_only", Boolean, CheckConstraint("is_only"), primary_key=True, server_default=true()),
     Column("store_id", UUID(as_uuid=False), nullable=False, server_default=func.gen_random_uuid()),
+)
+
+snapshot_policies = Table(
+    "snapshot_policies",
+    metadata,
+    Column("aggregate_type", String(255), primary_key=True),
+    Column("every", Integer, CheckConstraint("every BETWEEN 1 AND 10000"), nullable=False),
+    Column("reducer", JSONB),
+    Column("reducer_hash", String(64)),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("(reducer IS NULL) = (reducer_hash IS NULL)"),
+)
+
+snapshot_progress = Table(
+    "snapshot_progress",
+    metadata,
+    Column("is_only", Boolean, CheckConstraint("is_only"), primary_key=True, server_default=true()),
+    Column("position", BigInteger, nullable=False, server_default=text("0")),
+    Column("default_every", Integer),
+    Column("leader", UUID(as_uuid=False)),
+    Column(
+        "leader_until",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("'-infinity'::timestamptz"),
+    ),
+)
+
+snapshot_scans = Table(
+    "snapshot_scans",
+    metadata,
+    Column("aggregate_type", String(255), primary_key=True),
+    Column("after_id", String(255), nullable=False, server_default=""),
+    Column("request", UUID(as_uuid=False), nullable=False, server_default=func.gen_random_uuid()),
+)
+
+snapshots_due = Table(
+    "snapshots_due",
+    metadata,
+    Column("aggregate_type", String(255), nullable=False),
+    Column("aggregate_id", String(255), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("snapshot_version", Integer, nullable=False),
+    Column("events_since_snapshot", Integer, nullable=False),
+    PrimaryKeyConstraint("aggregate_type", "aggregate_id"),
+    Index("idx_snapshots_due_largest", "events_since_snapshot", "aggregate_type", "aggregate_id"),
+    Index(
+        "idx_snapshots_due_largest_of_type",
+        "aggregate_type",
+        "events_since_snapshot",
+        "aggregate_id",
+    ),
+)
+
+snapshot_failures = Table(
+    "snapshot_failures",
+    metadata,
+    Column("aggregate_type", String(255), nullable=False),
+    Column("aggregate_id", String(255), nullable=False),
+    Column("reducer_hash", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("event_id", UUID(as_uuid=False), nullable=False),
+    Column("event_type", String(255), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("failed_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("aggregate_type", "aggregate_id"),
 )

@@ -68,6 +68,7 @@ async def test_first_append_creates_the_aggregate(api: httpx.AsyncClient) -> Non
             {"event_id": event_id, "version": 1, "global_position": stored["global_position"]}
         ],
         "snapshot_due": False,
+        "events_since_snapshot": 1,
     }
 
 
@@ -801,6 +802,7 @@ async def test_a_snapshot_is_due_every_hundred_events(api: httpx.AsyncClient) ->
         "version": 200,
         "events": [],
         "snapshot_due": True,
+        "events_since_snapshot": 100,
     }
 
 

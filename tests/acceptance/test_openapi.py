@@ -20,6 +20,7 @@ from app.settings import Settings
 
 PROBLEM = "application/problem+json"
 AGGREGATE = "/v1/aggregates/{aggregate_type}/{aggregate_id}"
+POLICY = "/v1/snapshot-policies/{aggregate_type}"
 POSITION = "/v1/projections/{projection_name}/position"
 # Clients are generated from these names: changing one breaks them.
 OPERATIONS = {
@@ -32,6 +33,15 @@ OPERATIONS = {
     ("put", f"{AGGREGATE}/snapshot"): "save_snapshot",
     ("get", f"{AGGREGATE}/snapshot"): "get_snapshot",
     ("delete", f"{AGGREGATE}/snapshot"): "delete_snapshot",
+    ("get", "/v1/snapshots/due"): "list_due_snapshots",
+    ("get", "/v1/snapshots/failed"): "list_failed_snapshots",
+    ("get", "/v1/stats/snapshot-coverage"): "snapshot_coverage",
+    ("get", "/v1/snapshot-policies"): "list_snapshot_policies",
+    ("put", POLICY): "save_snapshot_policy",
+    ("get", POLICY): "get_snapshot_policy",
+    ("delete", POLICY): "delete_snapshot_policy",
+    ("post", f"{POLICY}/preview"): "preview_reducer",
+    ("get", f"{AGGREGATE}/state"): "get_state",
     ("post", "/v1/transactions"): "append_transaction",
     ("post", "/v1/import"): "import_events",
     ("get", "/v1/events"): "read_feed",
@@ -61,6 +71,8 @@ RECORDED_EVENT = [
 ]
 EVENT_ID = "0192f0c1-2a5e-7c3d-8f4b-6a1d2e3f4a5b"
 EVENT = {"event_type": "OrderPlaced", "event_data": {"total": "45.48"}}
+MERGE = {"kind": "merge", "fields": {"last_event": "event_type"}}
+FAILING = {"kind": "jsonata", "on": {"*": "'a' + 1"}}
 
 Json = dict[str, Any]
 
@@ -351,6 +363,46 @@ class TestRealAnswers:
         await answers("delete", snapshot, 204, 404)
         await answers("delete", "/v1/aggregates/Order//snapshot", 422)
 
+        await answers("get", "/v1/snapshots/due", 200)
+        await answers("get", "/v1/snapshots/due?aggregate_type=Order", 200)
+        await answers("get", "/v1/snapshots/due?after=7", 422)
+
+        await answers("get", "/v1/stats/snapshot-coverage", 200)
+        await answers("get", "/v1/snapshots/failed", 200)
+        await answers("get", "/v1/snapshots/failed?after=7", 422)
+
+        policies, policy = "/v1/snapshot-policies", "/v1/snapshot-policies/Invoice"
+        nameless_policy = "/v1/snapshot-policies/"
+        await answers("get", policy, 404)
+        await answers("put", policy, 201, 200, json={"every": 50})
+        await answers("put", policy, 422, json={"every": 0})
+        await answers("put", policy, 400, **malformed)
+        await answers("put", policy, 400, json={"every": 50}, **conditional)
+        await answers("put", policy, 413, **too_long)
+        await answers("get", policy, 200)
+        await answers("get", policies, 200)
+        await answers("get", nameless_policy, 422)
+        await answers("delete", policy, 400, **conditional)
+        await answers("delete", policy, 204, 404)
+        await answers("delete", nameless_policy, 422)
+
+        state, preview = f"{order}/state", "/v1/snapshot-policies/Order/preview"
+        trial: Json = {"aggregate_id": "1", "reducer": {"kind": "merge"}}
+        await answers("get", state, 404)
+        await answers("get", "/v1/aggregates/Order?include=state", 404)
+        await answers("put", "/v1/snapshot-policies/Order", 201, json={"reducer": MERGE})
+        await answers("get", state, 200)
+        await answers("get", "/v1/aggregates/Order?include=state", 200)
+        await answers("get", state, 304, headers={"If-None-Match": "*"})
+        await answers("get", f"{state}?at_version=0", 422)
+        await answers("post", preview, 200, json=trial)
+        await answers("post", preview, 404, json={**trial, "aggregate_id": "none"})
+        await answers("post", preview, 422, json={**trial, "reducer": FAILING})
+        await answers("post", preview, 400, **malformed)
+        await answers("post", preview, 400, json=trial, **conditional)
+        await answers("post", preview, 413, **too_long)
+        await answers("delete", "/v1/snapshot-policies/Order", 204)
+
         item = {"aggregate_type": "Order", "aggregate_id": "3", **append}
         item["events"] = [{**EVENT, "event_id": EVENT_ID.replace("0", "1")}]
         transactions = "/v1/transactions"
@@ -431,6 +483,9 @@ class TestRealAnswers:
         assert refused == {
             "save_snapshot",
             "delete_snapshot",
+            "save_snapshot_policy",
+            "delete_snapshot_policy",
+            "preview_reducer",
             "append_transaction",
             "import_events",
             "save_position",

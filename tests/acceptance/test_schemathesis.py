@@ -72,6 +72,9 @@ def fill_store(service_url: str) -> None:
             client.post(f"{aggregate}/events", json={"events": events}).raise_for_status()
             snapshot = {"version": 1, "state": {"count": 0}}
             client.put(f"{aggregate}/snapshot", json=snapshot).raise_for_status()
+        # Its states can be told; the others' snapshots can still be saved.
+        policy = {"reducer": {"kind": "merge"}}
+        client.put("/v1/snapshot-policies/aggregate_type-0", json=policy).raise_for_status()
         for n in range(FEW_NAMES):
             position = f"/v1/projections/projection_name-{n}/position"
             client.put(position, json={"last_processed_position": 1}).raise_for_status()

@@ -17,8 +17,8 @@ from app.errors import (
 )
 from app.events import ANY_VERSION, Append, Appended, Expectation
 from app.settings import Settings
+from app.store import batch_member, group_commit
 from app.store import event_store as event_store_module
-from app.store import group_commit
 from app.store.connection import Connection as PoolConnection
 from app.store.connection import Database
 from app.store.event_store import EventStore
@@ -132,7 +132,7 @@ async def test_batches_are_bounded(event_store: EventStore, sql: Connection) -> 
     outcomes = await together(event_store, [new_append(f"o-{n}") for n in range(300)])
     assert None not in outcomes
     sizes = await transactions(sql)
-    assert max(sizes) == group_commit.MAX_APPENDS_OF_BATCH
+    assert max(sizes) == batch_member.MAX_APPENDS_OF_BATCH
     assert len(sizes) == 3
 
 
@@ -141,7 +141,7 @@ async def test_batches_are_bounded_by_events_and_bytes_and_large_appends_go_alon
 ) -> None:
     many = [new_event()] * 50
     large = new_event(b'{"text": "%b"}' % (b"x" * 300_000))
-    too_large = new_event(b'{"text": "%b"}' % (b"x" * (group_commit.MAX_BYTES_OF_BATCH + 1)))
+    too_large = new_event(b'{"text": "%b"}' % (b"x" * (batch_member.MAX_BYTES_OF_BATCH + 1)))
     appends = [
         *(new_append(f"many-{n}", *many, event_ids=new_ids(50)) for n in range(3)),
         *(new_append(f"large-{n}", large) for n in range(2)),

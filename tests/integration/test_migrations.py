@@ -39,7 +39,9 @@ FROM pg_class JOIN pg_class AS toast ON toast.oid = pg_class.reltoastrelid,
      unnest(toast.reloptions) AS parameter
 WHERE pg_class.relnamespace = 'public'::regnamespace
 UNION ALL
-SELECT 'column ' || relname || '.' || attname || ' ' || lpad(attnum::text, 2) || ' '
+SELECT 'column ' || relname || '.' || attname || ' '
+       -- Not attnum, which counts columns that were dropped.
+       || lpad((row_number() OVER (PARTITION BY attrelid ORDER BY attnum))::text, 2) || ' '
        || format_type(atttypid, atttypmod)
        || CASE WHEN attnotnull THEN ' not null' ELSE '' END
        || CASE attidentity WHEN 'a' THEN ' generated always as identity'
@@ -143,7 +145,22 @@ def test_revision_0002_and_back_and_again_keeps_all_rows(empty_database: Setting
     assert schema_of(empty_database) == schema_before
     upgrade(empty_database)
     assert schema_of(empty_database) == EXPECTED_SCHEMA.read_text(encoding="utf-8")
+    # Revision 0003 has added a column, without a value.
+    rows["snapshots"] = [(*row, None) for row in rows["snapshots"]]
     assert _rows(empty_database) == rows
+
+
+def test_revision_0003_and_back_and_again_keeps_the_clients_rows(empty_database: Settings) -> None:
+    upgrade(empty_database, "0002")
+    schema_before = schema_of(empty_database)
+    asyncio.run(_fill(empty_database))
+    rows = _rows(empty_database)
+    upgrade(empty_database)
+    downgrade(empty_database, "0002")
+    assert schema_of(empty_database) == schema_before
+    assert _rows(empty_database) == rows
+    upgrade(empty_database)
+    assert schema_of(empty_database) == EXPECTED_SCHEMA.read_text(encoding="utf-8")
 
 
 def test_revision_0002_waits_for_no_reader_and_no_writer(empty_database: Settings) -> None:

@@ -16,15 +16,19 @@ from app.events import Append, Expectation
 from app.settings import Settings
 from app.store import (
     append_statement,
+    due_store,
     event_reader,
     event_store,
     feed_scan,
     feed_status,
     identity,
     import_store,
+    made_snapshot_store,
+    policy_store,
     position_store,
     rows,
     schema,
+    snapshot_statistics,
     snapshot_store,
 )
 from app.store.connection import Database
@@ -85,9 +89,32 @@ def seeded(postgres_host: str, template_database: str) -> Iterator[Settings]:
             "INSERT INTO projection_positions SELECT 'p' || n, n * 100, now() "
             "FROM generate_series(1, 1000) AS n"
         )
+        await connection.execute(
+            "INSERT INTO snapshot_policies SELECT 'T' || n, 50, NULL, NULL, now() "
+            "FROM generate_series(1, 1000) AS n"
+        )
+        await connection.execute(
+            """
+            INSERT INTO snapshots_due
+            SELECT CASE WHEN n % 100 = 0 THEN 'Seldom'
+                        ELSE (ARRAY['Order', 'Customer', 'Invoice', 'Shipment'])[1 + n % 4] END,
+                   'id-' || n / 4, 100 + n, 0, 100 + n
+            FROM generate_series(1, 20000) AS n
+            """
+        )
+        await connection.execute(
+            "INSERT INTO snapshot_failures SELECT 'T' || n % 5, 'id-' || n, 'hash', 1, "
+            "gen_random_uuid(), 'Type1', 'message', now() FROM generate_series(1, 20000) AS n"
+        )
+        await connection.execute(
+            "UPDATE snapshot_progress SET leader = $1, leader_until = 'infinity'", UUID(int=0)
+        )
         # A sample as large as the tables: else the plans vary with what chance picks.
         await connection.execute("SET default_statistics_target = 1000")
-        await connection.execute("VACUUM ANALYZE events, snapshots, projection_positions")
+        await connection.execute(
+            "VACUUM ANALYZE events, snapshots, projection_positions, snapshot_policies, "
+            "snapshots_due, snapshot_failures"
+        )
         await connection.close()
 
     run_as_superuser(
@@ -131,9 +158,10 @@ class Plan:
         return {node["Index Name"] for node in self.nodes if "Index Name" in node}
 
     def scanned(self) -> set[str]:
-        """Tables that were read from end to end, but for the one of a single row."""
+        """Tables that were read from end to end, but for those of one row, or one a type."""
         scans = (node for node in self.nodes if node["Node Type"] == "Seq Scan")
-        return {node["Relation Name"] for node in scans} - {"store_identity"}
+        single = {"store_identity", "snapshot_progress"}
+        return {node["Relation Name"] for node in scans} - single - {"snapshot_policies"}
 
     def sorted_rows(self) -> int:
         """The most rows that any sort has taken in."""
@@ -222,6 +250,8 @@ def batch_parameters(*appends: Append) -> list[object]:
 
 
 AGGREGATE, SNAPSHOT = "idx_events_aggregate", "snapshots_pkey"
+BY_POSITION_INDEX = "idx_events_global_position"
+POLICY, FAILURE, DUE = "snapshot_policies_pkey", "snapshot_failures_pkey", "snapshots_due_pkey"
 CASES = {
     "append one to a small aggregate": Case(
         "append_event", event_parameters(new_append("id-7")), {AGGREGATE, SNAPSHOT}, 60, 1
@@ -334,30 +364,120 @@ CASES = {
     ),
     "load a large aggregate": Case(
         "load_aggregate",
-        ["Order", "large", True, None, None, PAGE],
+        ["Order", "large", True, None, None, PAGE, None],
         {AGGREGATE, SNAPSHOT},
         # The large one's events are 20 positions apart: about two to a page of the table.
         PAGE,
         PAGE + 1,
     ),
     "load a small aggregate": Case(
-        "load_aggregate", ["Order", "id-7", True, None, None, PAGE], {AGGREGATE, SNAPSHOT}, 60, 20
+        "load_aggregate",
+        ["Order", "id-7", True, None, None, PAGE, None],
+        {AGGREGATE, SNAPSHOT},
+        60,
+        20,
+    ),
+    "load with the snapshot of a reducer": Case(
+        "load_aggregate",
+        ["Order", "id-7", True, None, None, PAGE, "0" * 64],
+        {AGGREGATE, SNAPSHOT},
+        60,
+        20,
     ),
     "load as of a time": Case(
         "load_aggregate",
-        ["Order", "large", True, None, at(40_000), PAGE],
+        ["Order", "large", True, None, at(40_000), PAGE, None],
         {AGGREGATE, SNAPSHOT},
         2 * PAGE,
         2 * PAGE + 1,
     ),
     "version of a large aggregate": Case(
-        "load_aggregate", ["Order", "large", True, None, None, 0], {AGGREGATE, SNAPSHOT}, 15, 1
+        "load_aggregate",
+        ["Order", "large", True, None, None, 0, None],
+        {AGGREGATE, SNAPSHOT},
+        15,
+        1,
     ),
     "save a snapshot": Case(
-        "save_snapshot", ["Order", "large", 7, "{}", OCCURRED_AT, "1s"], {AGGREGATE, SNAPSHOT}, 40
+        "save_snapshot",
+        ["Order", "large", 7, "{}", OCCURRED_AT, "1s"],
+        {AGGREGATE, SNAPSHOT, POLICY, DUE},
+        45,
     ),
     "get a snapshot": Case("get_snapshot", ["Order", "id-7"], {SNAPSHOT}, 10),
-    "delete a snapshot": Case("delete_snapshot", ["Order", "id-7", "1s"], {SNAPSHOT}, 15),
+    "delete a snapshot": Case(
+        "delete_snapshot", ["Order", "id-7", "1s"], {SNAPSHOT, AGGREGATE}, 30
+    ),
+    "save a policy": Case(
+        "save_policy", ["Order", 50, None, None, OCCURRED_AT, "1s"], {FAILURE}, 60
+    ),
+    "get a policy": Case("get_policy", ["T7"], {POLICY}, 10),
+    "delete a policy": Case("delete_policy", ["T7", "1s"], {POLICY, FAILURE}, 20),
+    "all policies": Case("list_policies", [], {POLICY}, 1_010),
+    "look at a window of the feed": Case(
+        "note_due",
+        [100, 0, 2_000, UUID(int=0)],
+        {BY_POSITION_INDEX, SNAPSHOT, POLICY, FAILURE},
+        200,
+        2_000,
+    ),
+    "look at a type once more": Case(
+        "scan_due",
+        [100, "Order", "id-99", 100],
+        {AGGREGATE, SNAPSHOT, POLICY, FAILURE},
+        2_600,
+        100,
+    ),
+    "end of a look at a type": Case(
+        "advance_scan", ["T7", UUID(int=0), None], {"snapshot_scans_pkey"}, 15
+    ),
+    "bring the list of due aggregates up to date": Case(
+        "sweep_due",
+        [100, "Invoice", "id-3", 100],
+        {DUE, SNAPSHOT, POLICY, FAILURE},
+        2_600,
+        100,
+    ),
+    "due aggregates of all types": Case(
+        "list_due",
+        [100, 15_000, "Order", "id-3", 100],
+        {"idx_snapshots_due_largest", SNAPSHOT, POLICY},
+        2_000,
+        100,
+    ),
+    "due aggregates of a type": Case(
+        "list_due_of_type",
+        [100, "Seldom", 15_000, "id-3", 100],
+        {"idx_snapshots_due_largest_of_type", SNAPSHOT, POLICY},
+        1_000,
+        100,
+    ),
+    "save snapshots that were made": Case(
+        "save_made_snapshots",
+        [
+            "Order",
+            "no hash",
+            [f"id-{n}" for n in range(50)],
+            [7] * 50,
+            ["{}"] * 50,
+            OCCURRED_AT,
+            "1s",
+        ],
+        {POLICY, DUE, FAILURE},
+        400,
+        50,
+    ),
+    "save a failure": Case(
+        "save_failure",
+        ["Order", "id-7", "no hash", 7, UUID(int=0), "A", "message", OCCURRED_AT, "1s"],
+        {POLICY, DUE},
+        20,
+    ),
+    "failures of all types": Case("list_failures", [None, "T2", "id-3", 100], {FAILURE}, 250, 100),
+    "failures of one type": Case("list_failures", ["T2", "T2", "id-3", 100], {FAILURE}, 250, 100),
+    "another hash of a reducer": Case(
+        "rename_reducer", ["T7", "no hash", "hash"], {POLICY, FAILURE}, 20
+    ),
     "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
     "first page of aggregates": Case(
         "list_aggregates", ["Order", "", 100], {AGGREGATE}, 1_200, 100
@@ -390,7 +510,12 @@ CASES = {
     "delete a position": Case("delete_position", ["p7", "1s"], {"projection_positions_pkey"}, 15),
 }
 # Without an index of ours.
-NOT_EXPLAINED = {"last_position", "new_identity", "feed_status", "lock_aggregates", "schema_state"}
+NOT_EXPLAINED = {
+    *("last_position", "new_identity", "feed_status", "lock_aggregates", "schema_state"),
+    # They read all of what is due, or of what is a row a type.
+    *("snapshot_coverage", "due_summary"),
+    *("policy_intervals", "lead_snapshots", "resign_snapshots", "due_progress", "scan_default"),
+}
 
 
 @pytest.mark.parametrize("mode", PLAN_MODES)
@@ -585,8 +710,17 @@ def test_heading_says_purpose_parameters_rows_zero_rows_and_index(name: str) -> 
 
 def test_each_file_is_used() -> None:
     modules = (
-        *(append_statement, event_reader, event_store, feed_scan, feed_status, identity),
-        *(import_store, position_store, rows, schema, snapshot_store),
+        *(append_statement, due_store, event_reader, event_store, feed_scan, feed_status, identity),
+        *(
+            import_store,
+            made_snapshot_store,
+            policy_store,
+            position_store,
+            rows,
+            schema,
+            snapshot_statistics,
+            snapshot_store,
+        ),
     )
     source = "".join(inspect.getsource(module) for module in modules)
     for path in SQL_DIR.glob("*.sql"):

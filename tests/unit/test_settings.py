@@ -29,6 +29,7 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.database_ssl_mode == "prefer"
     assert settings.embedded_data_dir == Path(".data/postgres")
     assert settings.snapshot_every == 100
+    assert settings.snapshot_worker is True
     assert settings.max_body_bytes == 16 * 1024 * 1024
     assert settings.max_events_per_append == 10_000
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)

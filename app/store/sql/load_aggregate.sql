@@ -1,7 +1,8 @@
 -- Purpose: an aggregate's newest usable snapshot and the first events after it, in one snapshot.
 -- Parameters: $1 aggregate_type, $2 aggregate_id, $3 whether a snapshot may be used, $4 highest
 --   version or null, $5 time or null: not beyond the last event before the first that occurred
---   later, $6 how many versions behind the snapshot at most.
+--   later, $6 how many versions behind the snapshot at most, $7 the hash of the
+--   reducer that must have made the snapshot, or null: whoever has.
 -- Rows: first one with event version 0 that holds aggregate_version (null: no events),
 --   loaded_version (the highest that $4 and $5 allow), snapshot_version, snapshot_state,
 --   snapshot_created_at (all null: none usable); then the events in
@@ -21,6 +22,7 @@ WITH head AS MATERIALIZED (
   FROM snapshots, head
   WHERE aggregate_type = $1 AND aggregate_id = $2 AND $3::boolean
     AND snapshots.version <= head.loaded_version
+    AND ($7::text IS NULL OR snapshots.reducer_hash = $7)
 )
 SELECT NULL::text AS event_id, NULL::text AS aggregate_type, NULL::text AS aggregate_id,
        0 AS version, NULL::text AS event_type, NULL::text AS event_data, NULL::text AS metadata,

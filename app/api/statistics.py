@@ -1,0 +1,109 @@
+"""Statistics of the store, and metrics for Prometheus."""
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from app.api import openapi
+from app.api.answer import json_answer
+from app.api.examples import COVERAGE
+from app.api.services import Services
+from app.api.snapshot_schemas import CoverageAnswer, TypeCoverageSummary
+from app.errors import Unavailable
+from app.metrics import METRICS_MEDIA_TYPE, SnapshotLoads
+from app.store.snapshot_statistics import TypeCoverage, due_summary, snapshot_coverage
+
+router = APIRouter(tags=["statistics"])
+
+
+@router.get(
+    "/v1/stats/snapshot-coverage",
+    operation_id="snapshot_coverage",
+    summary="How well are aggregates covered by snapshots?",
+    responses=openapi.reading(
+        _200=openapi.answer("By aggregate type.", CoverageAnswer, example=COVERAGE)
+    ),
+)
+async def snapshot_coverage_endpoint(services: Services) -> Response:
+    """Tell, by type, who is beyond `every` events and has a snapshot, and what loads found.
+
+    Counts of aggregates are those of the store, up to `position`. Counts of loads are those of the
+    process that answers, since it started; `/metrics` has the sum over all workers.
+    """
+    policies, metrics = services.policies, services.metrics
+    progress = await due_summary(services.database)
+    covered = {
+        each.aggregate_type: each
+        for each in await snapshot_coverage(services.database, policies.default_every)
+    }
+    for aggregate_type in metrics.snapshot_loads:
+        covered.setdefault(
+            aggregate_type,
+            TypeCoverage(
+                aggregate_type,
+                policies.every(aggregate_type),
+                aggregate_type in policies.reducer_hashes,
+                *(0, 0, 0, 0),
+            ),
+        )
+    return json_answer(
+        CoverageAnswer(
+            [
+                _summary(each, metrics.snapshot_loads.get(each.aggregate_type, SnapshotLoads()))
+                for each in covered.values()
+            ],
+            progress.position,
+            progress.safe_position,
+            metrics.started_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        )
+    )
+
+
+def _summary(type_: TypeCoverage, loads: SnapshotLoads) -> TypeCoverageSummary:
+    return TypeCoverageSummary(
+        type_.aggregate_type,
+        type_.every,
+        type_.is_managed,
+        type_.beyond_every,
+        type_.with_snapshot,
+        _ratio(type_.with_snapshot, type_.beyond_every),
+        type_.due,
+        type_.failed,
+        loads.beyond_every,
+        loads.with_snapshot,
+        _ratio(loads.with_snapshot, loads.beyond_every),
+    )
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+# Not in the OpenAPI document: it is no JSON, and nobody generates a client for it.
+@router.get("/metrics", include_in_schema=False)
+async def metrics_endpoint(services: Services) -> Response:
+    """Tell Prometheus what this process, or all workers together, have counted."""
+    gauges: list[tuple[str, str, float]] = []
+    try:
+        summary = await due_summary(services.database)
+    except Unavailable:
+        # That it cannot be told does not keep the rest from being told.
+        pass
+    else:
+        gauges = [
+            (
+                "eventstore_snapshots_due",
+                "Aggregates that are noted as due for a snapshot (100,000 at most).",
+                summary.noted,
+            ),
+            (
+                "eventstore_snapshots_failing",
+                "Aggregates of which no snapshot can be made (100,000 at most).",
+                summary.failed,
+            ),
+            (
+                "eventstore_snapshots_due_lag_positions",
+                "How many positions the list of due aggregates is behind the safe position.",
+                summary.safe_position - summary.position,
+            ),
+        ]
+    return Response(services.metrics.text(gauges), media_type=METRICS_MEDIA_TYPE)

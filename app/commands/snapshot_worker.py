@@ -1,0 +1,77 @@
+"""Does in the background, in one process of all, what keeps snapshots in order."""
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import Protocol
+
+from app.commands.keep_due import DueFollower
+from app.commands.leadership import Leadership
+
+IDLE_S = 0.5
+RETRY_S = 2.0
+STOP_TIMEOUT_S = 2.0
+SHORTEST_REST_S = 0.005
+
+logger = logging.getLogger(__name__)
+
+
+class Work(Protocol):
+    """Something to do in short steps."""
+
+    async def step(self) -> bool:
+        """Do the next one; whether there is more to do at once."""
+
+
+class SnapshotWorker:
+    """Takes steps as long as this process leads. Trouble with the database is waited out."""
+
+    def __init__(self, leadership: Leadership, follower: DueFollower, *others: Work) -> None:
+        """``follower`` tells how long to rest in between."""
+        self._leadership = leadership
+        self._follower = follower
+        self._works: tuple[Work, ...] = (follower, *others)
+        self._stopped = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin."""
+        self._tasks = {
+            asyncio.create_task(self._leadership.keep(self._stopped)),
+            asyncio.create_task(self._work()),
+        }
+
+    async def stop(self) -> None:
+        """End after the step that is under way; a database that hangs is not waited for."""
+        self._stopped.set()
+        if self._tasks:
+            _, hanging = await asyncio.wait(self._tasks, timeout=STOP_TIMEOUT_S)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+
+    async def _work(self) -> None:
+        is_in_trouble = False
+        while not self._stopped.is_set():
+            pause_s = IDLE_S
+            if self._leadership.is_leader:
+                try:
+                    pause_s = await self._step()
+                    is_in_trouble = False
+                except Exception:
+                    if not is_in_trouble:
+                        logger.warning("snapshots cannot be kept in order now", exc_info=True)
+                    is_in_trouble, pause_s = True, RETRY_S
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._stopped.wait()
+
+    async def _step(self) -> float:
+        """Take a step of each work; how long to rest afterwards."""
+        clock = asyncio.get_running_loop().time
+        begin = clock()
+        # All of them, whether or not one has more to do.
+        is_more = [await work.step() for work in self._works]
+        if not any(is_more):
+            return IDLE_S
+        return max((clock() - begin) * self._follower.rest, SHORTEST_REST_S)

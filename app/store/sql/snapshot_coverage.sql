@@ -1,0 +1,46 @@
+-- Purpose: how many aggregates of each type are beyond `every` events, and how many of these have a
+--   snapshot. Reads all of snapshots (not their states), of the list of what is due, and of
+--   failures; no events but the last of an aggregate whose snapshot is early.
+-- Parameters: $1 default_every.
+-- Rows: aggregate_type, every, is_managed, beyond_every, with_snapshot, due, failed; by
+--   aggregate_type; the types of which there is something to tell.
+-- Zero rows: there is none.
+-- Index: idx_events_aggregate, backwards; snapshots_pkey.
+WITH counted AS (
+  -- Who has a usable snapshot.
+  SELECT aggregate_type, count(*) AS beyond_every, count(*) AS with_snapshot, 0 AS due, 0 AS failed
+  FROM snapshots LEFT JOIN snapshot_policies AS policy USING (aggregate_type)
+  WHERE (policy.reducer_hash IS NULL OR snapshots.reducer_hash = policy.reducer_hash)
+    AND (version >= coalesce(every, $1::int)
+      OR (SELECT max(events.version) FROM events
+          WHERE events.aggregate_type = snapshots.aggregate_type
+            AND events.aggregate_id = snapshots.aggregate_id) >= coalesce(every, $1))
+  GROUP BY aggregate_type
+  UNION ALL
+  -- Who has none, and is beyond: due, or failed.
+  SELECT aggregate_type, count(*) FILTER (WHERE usable_version IS NULL), 0,
+         count(*) FILTER (WHERE NOT is_failure), count(*) FILTER (WHERE is_failure)
+  FROM (
+    SELECT noted.*, every,
+           (SELECT snapshots.version FROM snapshots
+            WHERE snapshots.aggregate_type = noted.aggregate_type
+              AND snapshots.aggregate_id = noted.aggregate_id
+              AND (policy.reducer_hash IS NULL
+                OR snapshots.reducer_hash = policy.reducer_hash)) AS usable_version
+    FROM (
+      SELECT aggregate_type, aggregate_id, version, false AS is_failure FROM snapshots_due
+      UNION ALL
+      SELECT aggregate_type, aggregate_id, NULL, true FROM snapshot_failures
+    ) AS noted LEFT JOIN snapshot_policies AS policy USING (aggregate_type)
+    OFFSET 0
+  ) AS found
+  WHERE is_failure OR version - coalesce(usable_version, 0) >= coalesce(every, $1)
+  GROUP BY aggregate_type
+)
+SELECT aggregate_type, coalesce(max(every), $1) AS every,
+       bool_or(reducer_hash IS NOT NULL) AS is_managed,
+       sum(beyond_every)::bigint AS beyond_every, sum(with_snapshot)::bigint AS with_snapshot,
+       sum(due)::bigint AS due, sum(failed)::bigint AS failed
+FROM counted LEFT JOIN snapshot_policies USING (aggregate_type)
+GROUP BY aggregate_type
+ORDER BY aggregate_type
