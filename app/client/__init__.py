@@ -13,9 +13,11 @@ from app.client.answers import (
     EventPage,
     FeedPage,
     FeedStatus,
+    FoldedAggregate,
     InFlightTransaction,
     Position,
     Snapshot,
+    State,
 )
 from app.client.async_io.client import AsyncEventStoreClient
 from app.client.async_io.projection import AsyncProjection
@@ -43,10 +45,12 @@ __all__ = [
     "FeedFilter",
     "FeedPage",
     "FeedStatus",
+    "FoldedAggregate",
     "InFlightTransaction",
     "NewEvent",
     "Position",
     "Projection",
     "Snapshot",
+    "State",
     "Subscription",
 ]

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from app.client.events import Event
+
+S = TypeVar("S")
 
 
 class AppendedEvent(msgspec.Struct, frozen=True):
@@ -19,13 +21,18 @@ class AppendedEvent(msgspec.Struct, frozen=True):
 
 
 class Appended(msgspec.Struct, frozen=True):
-    """Where the events of an append are stored; ``version`` is that of the last of them."""
+    """Where the events of an append are stored; ``version`` is that of the last of them.
+
+    ``events_since_snapshot``: how many events the aggregate has beyond its snapshot; None: an older
+    service does not tell.
+    """
 
     aggregate_type: str
     aggregate_id: str
     version: int
     events: Sequence[AppendedEvent]
     snapshot_due: bool
+    events_since_snapshot: int | None = None
 
 
 class Transaction(msgspec.Struct, frozen=True):
@@ -53,6 +60,28 @@ class Aggregate(msgspec.Struct, frozen=True):
     version: int
     snapshot: Snapshot | None
     events: Sequence[Event]
+
+
+class State(msgspec.Struct, frozen=True):
+    """What the reducer of the aggregate's type makes of its events up to ``version``.
+
+    ``from_snapshot``: the version of the snapshot that it was folded from; None: from event 1.
+    """
+
+    aggregate_type: str
+    aggregate_id: str
+    version: int
+    state: Any
+    from_snapshot: int | None
+
+
+class FoldedAggregate(Aggregate, Generic[S], frozen=True):
+    """An aggregate and the ``state`` that its snapshot and events were folded to.
+
+    ``snapshot`` None: there is none, or it was none of this fold's; then ``events`` are all events.
+    """
+
+    state: S
 
 
 class EventPage(msgspec.Struct, frozen=True):

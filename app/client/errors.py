@@ -11,13 +11,17 @@ EventStoreError
 │   │   ├── VersionNotFound
 │   │   ├── EventNotFound
 │   │   ├── SnapshotNotFound
+│   │   ├── PolicyNotFound       the aggregate type has no snapshot policy of its own
+│   │   ├── ReducerNotFound      the aggregate type has no reducer that makes states
 │   │   └── ProjectionNotFound
 │   ├── Conflict                 the store's state refuses it; nothing was stored
 │   │   ├── VersionConflict      the aggregate is not at the expected version
 │   │   ├── EventIdConflict      the ids are taken by other events
 │   │   ├── SnapshotConflict     a newer snapshot is stored
+│   │   ├── SnapshotManaged      the store itself makes the snapshots of this type
 │   │   ├── PositionConflict     another runner has saved a position
 │   │   └── StoreChanged         the positions are those of another store
+│   ├── FoldFailed               the type's reducer fails on an event
 │   └── PositionNotReached       the projection has not come so far in time
 ├── Unavailable                  worth repeating later; raised when the client has given up
 │   ├── Unreachable              no connection could be made: nothing was sent
@@ -120,6 +124,19 @@ class SnapshotNotFound(NotFound):
     aggregate_id: str
 
 
+class PolicyNotFound(NotFound):
+    """The aggregate type has no snapshot policy: snapshots are due after ``default_every``."""
+
+    aggregate_type: str
+    default_every: int
+
+
+class ReducerNotFound(NotFound):
+    """The store makes no states of this aggregate type: its policy has no reducer."""
+
+    aggregate_type: str
+
+
 class ProjectionNotFound(NotFound):
     """No position was saved under this projection's name."""
 
@@ -157,6 +174,12 @@ class SnapshotConflict(Conflict):
     stored_version: int
 
 
+class SnapshotManaged(Conflict):
+    """The store itself makes the snapshots of this aggregate type, by the reducer of its policy."""
+
+    aggregate_type: str
+
+
 class PositionConflict(Conflict):
     """The stored position (None: none is) forbids the one to be saved."""
 
@@ -171,6 +194,17 @@ class StoreChanged(Conflict):
 
     store_id: UUID
     expected_store_id: UUID | None = None
+
+
+class FoldFailed(Refused):
+    """The reducer of an aggregate type fails on an event, or goes beyond its bounds there."""
+
+    aggregate_type: str
+    aggregate_id: str
+    version: int
+    event_id: UUID
+    event_type: str
+    reason: str
 
 
 class PositionNotReached(Refused):

@@ -13,6 +13,7 @@ from app.client.answers import (
     FeedStatus,
     Position,
     Snapshot,
+    State,
     Transaction,
 )
 from app.client.codec import Codec, encode
@@ -126,6 +127,21 @@ def load(
         _aggregate(aggregate_type, aggregate_id),
         answered(Aggregate),
         params=_given(at_version=at_version, as_of=as_of, snapshot=snapshot),
+    )
+
+
+def get_state(
+    aggregate_type: str,
+    aggregate_id: str,
+    at_version: int | None = None,
+    as_of: datetime | None = None,
+) -> Operation[State]:
+    """Read the state that the store makes of an aggregate."""
+    return Operation(
+        "GET",
+        _aggregate(aggregate_type, aggregate_id, "state"),
+        answered(State),
+        params=_given(at_version=at_version, as_of=as_of),
     )
 
 

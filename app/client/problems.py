@@ -22,12 +22,16 @@ KINDS: dict[str, type[EventStoreError]] = {
     "version-not-found": errors.VersionNotFound,
     "event-not-found": errors.EventNotFound,
     "snapshot-not-found": errors.SnapshotNotFound,
+    "policy-not-found": errors.PolicyNotFound,
+    "reducer-not-found": errors.ReducerNotFound,
     "projection-not-found": errors.ProjectionNotFound,
     "version-conflict": errors.VersionConflict,
     "event-id-conflict": errors.EventIdConflict,
     "snapshot-conflict": errors.SnapshotConflict,
+    "snapshot-managed": errors.SnapshotManaged,
     "position-conflict": errors.PositionConflict,
     "store-changed": errors.StoreChanged,
+    "fold-failed": errors.FoldFailed,
     "position-not-reached": errors.PositionNotReached,
     "too-many-subscribers": errors.TooManySubscribers,
     "outcome-unknown": errors.OutcomeUnknown,
@@ -56,6 +60,9 @@ class _Members(msgspec.Struct, frozen=True):
     aggregate_id: str | UnsetType = UNSET
     version: int | UnsetType = UNSET
     event_id: UUID | UnsetType = UNSET
+    event_type: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    default_every: int | UnsetType = UNSET
     projection_name: str | UnsetType = UNSET
     expected_version: int | UnsetType | None = UNSET
     actual_version: int | UnsetType = UNSET

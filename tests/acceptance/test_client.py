@@ -1,14 +1,12 @@
 """The Python client against a real service: operations, races, cut connections."""
 
 import asyncio
-import inspect
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import chain, repeat
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -24,37 +22,17 @@ from app.client import (
     errors,
 )
 from app.client.backoff import Backoff
+from tests.acceptance.client_caller import Caller, open_caller
 from tests.acceptance.numbered import numbered, numbers
 from tests.acceptance.service_proxy import BEFORE_THE_REQUEST, NEVER, ServiceProxy, service_proxy
 
 AGGREGATE = ("Order", "ord/1 ö?%2F..")
 
 
-class Caller:
-    """Either kind of client, its operations awaited."""
-
-    def __init__(self, client: EventStoreClient | AsyncEventStoreClient) -> None:
-        self.client = client
-
-    def __getattr__(self, operation: str) -> Callable[..., Awaitable[Any]]:
-        method: Callable[..., Any] = getattr(self.client, operation)
-        if inspect.iscoroutinefunction(method):
-            return method
-
-        async def call(*arguments: object, **options: object) -> Any:
-            return await asyncio.to_thread(method, *arguments, **options)
-
-        return call
-
-
 @pytest.fixture(params=["sync", "async"])
 async def caller(request: pytest.FixtureRequest, service_url: str) -> AsyncIterator[Caller]:
-    if request.param == "sync":
-        with EventStoreClient(service_url) as client:
-            yield Caller(client)
-    else:
-        async with AsyncEventStoreClient(service_url) as async_client:
-            yield Caller(async_client)
+    async with open_caller(request.param, service_url) as caller:
+        yield caller
 
 
 @pytest.fixture
@@ -90,7 +68,7 @@ async def test_append_load_read_and_get(caller: Caller) -> None:
     )
     assert (appended.aggregate_type, appended.aggregate_id, appended.version) == (*AGGREGATE, 2)
     assert [event.event_id for event in appended.events] == [event.event_id for event in new]
-    assert not appended.snapshot_due
+    assert (appended.snapshot_due, appended.events_since_snapshot) == (False, 2)
     assert await caller.append(*AGGREGATE, new, expected_version=0) == appended
 
     aggregate = await caller.load(*AGGREGATE)

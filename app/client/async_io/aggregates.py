@@ -1,22 +1,14 @@
 """Aggregates: append, load, read, keep snapshots."""
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from inspect import isawaitable
-from typing import TypeAlias
 from uuid import UUID
 
 from app.client import operations
-from app.client.answers import Aggregate, Appended, EventPage, Snapshot
+from app.client.answers import Aggregate, Appended, EventPage, Snapshot, State
 from app.client.async_io.connection import AsyncConnection
-from app.client.backoff import ConflictBackoff
-from app.client.errors import AggregateNotFound, VersionConflict
 from app.client.events import Append, NewEvent
 from app.client.operations import Direction
-
-Decided: TypeAlias = Iterable[NewEvent] | None
 
 
 class AsyncAggregates(AsyncConnection):
@@ -78,42 +70,18 @@ class AsyncAggregates(AsyncConnection):
             operations.load(aggregate_type, aggregate_id, at_version, as_of, snapshot=snapshot)
         )
 
-    async def load_decide_append(
+    async def get_state(
         self,
         aggregate_type: str,
         aggregate_id: str,
-        decide: Callable[[Aggregate], Decided | Awaitable[Decided]],
         *,
-        attempts: int = 10,
-        correlation_id: UUID | None = None,
-        causation_id: UUID | None = None,
-    ) -> Appended | None:
-        """See `EventStoreClient.load_decide_append`; ``decide`` may be asynchronous."""
-        backoff = ConflictBackoff()
-        while True:
-            began = time.monotonic()
-            try:
-                aggregate = await self.load(aggregate_type, aggregate_id)
-            except AggregateNotFound:
-                aggregate = Aggregate(aggregate_type, aggregate_id, 0, None, [])
-            decided = decide(aggregate)
-            events = list((await decided if isawaitable(decided) else decided) or ())
-            if not events:
-                return None
-            try:
-                return await self.append(
-                    aggregate_type,
-                    aggregate_id,
-                    events,
-                    expected_version=aggregate.version,
-                    correlation_id=correlation_id,
-                    causation_id=causation_id,
-                )
-            except VersionConflict:
-                attempts -= 1
-                if attempts <= 0:
-                    raise
-            await asyncio.sleep(backoff.after_attempt(time.monotonic() - began))
+        at_version: int | None = None,
+        as_of: datetime | None = None,
+    ) -> State:
+        """See `EventStoreClient.get_state`."""
+        return await self.call(
+            operations.get_state(aggregate_type, aggregate_id, at_version, as_of)
+        )
 
     async def read_events(
         self,

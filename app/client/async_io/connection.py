@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 import httpx
 
 from app.client.address import check_url, needs_certificates
+from app.client.async_io.snapshot_saver import AsyncSnapshotSaver
 from app.client.codec import Codec, FloatHook
 from app.client.exchange import RETRY_FOR_S, TIMEOUT_S, Exchange, OnTrouble, Service, ignore
 from app.client.operation import Answer, Operation, Params, raw
@@ -34,11 +35,15 @@ class AsyncConnection:
         )
         self._http = http or httpx.AsyncClient(verify=needs_certificates(url))
         self._is_own_http = http is None
+        self._snapshot_saver = AsyncSnapshotSaver()
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        if self._is_own_http:
-            await self._http.aclose()
+        """Wait for snapshots that are being saved, 5 s at most, and close the connections."""
+        try:
+            await self._snapshot_saver.aclose()
+        finally:
+            if self._is_own_http:
+                await self._http.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,14 +1,11 @@
 """Aggregates: append, load, read, keep snapshots."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
 from app.client import operations
-from app.client.answers import Aggregate, Appended, EventPage, Snapshot
-from app.client.backoff import ConflictBackoff
-from app.client.errors import AggregateNotFound, VersionConflict
+from app.client.answers import Aggregate, Appended, EventPage, Snapshot, State
 from app.client.events import Append, NewEvent
 from app.client.operations import Direction
 from app.client.sync_io.connection import Connection
@@ -97,49 +94,23 @@ class Aggregates(Connection):
             operations.load(aggregate_type, aggregate_id, at_version, as_of, snapshot=snapshot)
         )
 
-    def load_decide_append(
+    def get_state(
         self,
         aggregate_type: str,
         aggregate_id: str,
-        decide: Callable[[Aggregate], Iterable[NewEvent] | None],
         *,
-        attempts: int = 10,
-        correlation_id: UUID | None = None,
-        causation_id: UUID | None = None,
-    ) -> Appended | None:
-        """Load an aggregate and append what ``decide`` makes of it; None: that was nothing.
-
-        When somebody else was faster, all of it is done again after a random pause that grows: so
-        ``decide`` may be called several times. What is new comes with version 0 and no events.
+        at_version: int | None = None,
+        as_of: datetime | None = None,
+    ) -> State:
+        """Read the state that the reducer of the aggregate's type makes, now or in the past.
 
         Raises:
-            VersionConflict: Somebody else was faster ``attempts`` times.
-            Unavailable: As of `append`; but to call this again decides anew, on other events.
+            ReducerNotFound: The store makes no states of this type.
+            FoldFailed: The reducer fails on one of the events.
+            AggregateNotFound: It has no events.
+            VersionNotFound: It was never at that version, or had no events then.
         """
-        backoff = ConflictBackoff()
-        while True:
-            began = time.monotonic()
-            try:
-                aggregate = self.load(aggregate_type, aggregate_id)
-            except AggregateNotFound:
-                aggregate = Aggregate(aggregate_type, aggregate_id, 0, None, [])
-            events = list(decide(aggregate) or ())
-            if not events:
-                return None
-            try:
-                return self.append(
-                    aggregate_type,
-                    aggregate_id,
-                    events,
-                    expected_version=aggregate.version,
-                    correlation_id=correlation_id,
-                    causation_id=causation_id,
-                )
-            except VersionConflict:
-                attempts -= 1
-                if attempts <= 0:
-                    raise
-            time.sleep(backoff.after_attempt(time.monotonic() - began))
+        return self.call(operations.get_state(aggregate_type, aggregate_id, at_version, as_of))
 
     def read_events(
         self,

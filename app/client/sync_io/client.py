@@ -1,10 +1,10 @@
 """The client for code that is not asynchronous, put together."""
 
-from app.client.sync_io.aggregates import Aggregates
+from app.client.sync_io.decisions import Decisions
 from app.client.sync_io.feed import Feed
 
 
-class EventStoreClient(Aggregates, Feed):
+class EventStoreClient(Decisions, Feed):
     """The event store at a URL; threads may share one client.
 
     Whatever may pass by itself (a connection that breaks, a service that is busy or restarts) is

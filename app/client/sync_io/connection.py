@@ -11,6 +11,7 @@ from app.client.address import check_url, needs_certificates
 from app.client.codec import Codec, FloatHook
 from app.client.exchange import RETRY_FOR_S, TIMEOUT_S, Exchange, OnTrouble, Service, ignore
 from app.client.operation import Answer, Operation, Params, raw
+from app.client.sync_io.snapshot_saver import SnapshotSaver
 
 T = TypeVar("T")
 
@@ -49,11 +50,15 @@ class Connection:
         )
         self._http = http or httpx.Client(verify=needs_certificates(url))
         self._is_own_http = http is None
+        self._snapshot_saver = SnapshotSaver()
 
     def close(self) -> None:
-        """Close the connections."""
-        if self._is_own_http:
-            self._http.close()
+        """Wait for snapshots that are being saved, 5 s at most, and close the connections."""
+        try:
+            self._snapshot_saver.close()
+        finally:
+            if self._is_own_http:
+                self._http.close()
 
     def __enter__(self) -> Self:
         return self

@@ -57,6 +57,16 @@ BY_THE_SERVICE: list[tuple[Exception, type[EventStoreError], dict[str, object]]]
         {"aggregate_id": "ord-1"},
     ),
     (
+        service_errors.PolicyNotFound("Order", 100),
+        errors.PolicyNotFound,
+        {"aggregate_type": "Order", "default_every": 100},
+    ),
+    (
+        service_errors.ReducerNotFound("Order"),
+        errors.ReducerNotFound,
+        {"aggregate_type": "Order"},
+    ),
+    (
         service_errors.ProjectionNotFound("totals"),
         errors.ProjectionNotFound,
         {"projection_name": "totals"},
@@ -86,6 +96,11 @@ BY_THE_SERVICE: list[tuple[Exception, type[EventStoreError], dict[str, object]]]
     ),
     (service_errors.SnapshotConflict(3, 4), errors.SnapshotConflict, {"stored_version": 4}),
     (
+        service_errors.SnapshotManaged("Order"),
+        errors.SnapshotManaged,
+        {"aggregate_type": "Order", "kind": "snapshot-managed"},
+    ),
+    (
         service_errors.PositionConflict("no", None),
         errors.PositionConflict,
         {"last_processed_position": None},
@@ -94,6 +109,11 @@ BY_THE_SERVICE: list[tuple[Exception, type[EventStoreError], dict[str, object]]]
         service_errors.StoreChanged(str(ONE), str(OTHER), "no"),
         errors.StoreChanged,
         {"store_id": ONE, "expected_store_id": OTHER},
+    ),
+    (
+        service_errors.FoldFailed("Order", "ord-1", 5, str(ONE), "Paid", "no"),
+        errors.FoldFailed,
+        {"aggregate_id": "ord-1", "version": 5, "event_id": ONE, "event_type": "Paid"},
     ),
     (
         service_errors.PositionNotReached("totals", 7, 5),
@@ -146,6 +166,7 @@ def test_every_kind_of_the_service_has_its_error() -> None:
         "DatabaseUnreachable",
         "DatabaseBusy",
         "ServiceBusy",
+        "FoldUnavailable",
     }
     own = {each.__name__ for each in classes(EventStoreError)}
     assert {kind.__name__ for kind in KINDS} - without_members <= own
