@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="under 2 minutes; the default")
     length.add_argument(
-        "--full", action="store_true", help="about 40 minutes, 20 GiB of disk: figures to cite"
+        "--full", action="store_true", help="about 50 minutes, 20 GiB of disk: figures to cite"
     )
     parser.add_argument(
         "--only",

@@ -54,6 +54,10 @@ IMPORT: Final = _ratio(0.4)
 # The service beside itself
 LOAD_SNAPSHOT: Final = _ratio(0.8)
 """Of a long aggregate with a snapshot, beside a short one."""
+LOAD_MANAGED: Final = _ratio(0.8)
+"""Of a long aggregate whose snapshot the store has made, beside a short one; and of its state."""
+APPENDS_MANAGED: Final = _ratio(0.8)
+"""While the store makes snapshots of everything that is appended, beside the same without."""
 SIZE: Final = _ratio(0.8)
 """Of any rate with a hundred times as many events in the table."""
 PACE: Final = Goal("≤", 5)

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from bench.http_load import Conversation
 from bench.payload import AGGREGATE_TYPE, EVENTS_A_CASE, PermitEvent
 
-_AGGREGATE: Final = f"/v1/aggregates/{quote(AGGREGATE_TYPE)}/"
+_AGGREGATES: Final = "/v1/aggregates/"
+_AGGREGATE: Final = f"{_AGGREGATES}{quote(AGGREGATE_TYPE)}/"
 _NEXT_AFTER: Final = re.compile(rb'"next_after":(\d+)')
 
 
@@ -19,7 +20,8 @@ def single_appends(name: str, events: Sequence[PermitEvent]) -> Conversation:
     The cases' ids begin with ``name``, which no other connection has.
     """
     ends = [
-        [_end_of_append(version, [event]) for event in events] for version in range(EVENTS_A_CASE)
+        [_end_of_append(version, event.as_request()) for event in events]
+        for version in range(EVENTS_A_CASE)
     ]
     event = cycle(range(len(events)))
     for case in count():
@@ -28,28 +30,38 @@ def single_appends(name: str, events: Sequence[PermitEvent]) -> Conversation:
             yield start + ends[version][next(event)]
 
 
+def growing_appends(
+    aggregate_id: str, events: Sequence[PermitEvent], first_version: int = 0
+) -> Conversation:
+    """One event a request, at its expected version, all to one aggregate from a version on."""
+    event = cycle(event.as_request() for event in events)
+    start = f"POST {_AGGREGATE}{aggregate_id}".encode()
+    for version in count(first_version):
+        yield start + _end_of_append(version, next(event))
+
+
 def batch_appends(name: str, events: Sequence[PermitEvent]) -> Conversation:
     """All events in one request, each time to a new aggregate, whose id begins with ``name``."""
-    end = _end_of_append(0, events)
+    end = _end_of_append(0, b",".join(event.as_request() for event in events))
     for case in count():
         yield f"POST {_AGGREGATE}{name}-{case}".encode() + end
 
 
-def _end_of_append(expected_version: int, events: Sequence[PermitEvent]) -> bytes:
-    body = b'{"expected_version":%d,"events":[%b]}' % (
-        expected_version,
-        b",".join(event.as_request() for event in events),
-    )
+def _end_of_append(expected_version: int, events: bytes) -> bytes:
+    body = b'{"expected_version":%d,"events":[%b]}' % (expected_version, events)
     return (
         b"/events HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     )
 
 
-def loads(aggregate_ids: Iterable[str]) -> Conversation:
-    """Load one aggregate after the other."""
+def loads(
+    aggregate_ids: Iterable[str], aggregate_type: str = AGGREGATE_TYPE, *, state: bool = False
+) -> Conversation:
+    """Load one aggregate after the other, or read the state that the store folds of it."""
     for aggregate_id in aggregate_ids:
-        yield get(_AGGREGATE + aggregate_id)
+        path = f"{_AGGREGATES}{quote(aggregate_type)}/{aggregate_id}"
+        yield get(f"{path}/state" if state else path)
 
 
 def feed_pages(page_size: int, last_position: int, first_after: int = 0) -> Conversation:

@@ -40,7 +40,16 @@ QUICK: Final = Scale(
     imported_events=100_000,
     shares_database=True,
     left_out=frozenset(
-        {"delivery-other", "delivery-sql", "crowd-500", "crowd-500-stalled-100", "size"}
+        {
+            "delivery-other",
+            "delivery-sql",
+            "crowd-500",
+            "crowd-500-stalled-100",
+            "load-snapshot-auto",
+            "append-with-snapshots",
+            "fold",
+            "size",
+        }
     ),
 )
 FULL: Final = Scale(

@@ -30,27 +30,27 @@ snapshot, stored at the same time: what a load of each has to read lies alike.""
 _LONG_PART: Final = LONG_AGGREGATES * (LONG_VERSION + SHORT_VERSION)
 _STATEMENT_TIMEOUT_S: Final = 600.0
 
-_COLUMNS: Final = """
+INSERT: Final = """
 INSERT INTO events (event_id, aggregate_type, aggregate_id, version, event_type, event_data,
                     metadata, occurred_at)
 """
-_NEW: Final = """
+NEW_EVENTS: Final = """
 unnest($2::text[], $3::jsonb[], $4::jsonb[], $5::text[]::timestamptz[])
   WITH ORDINALITY AS new (event_type, event_data, metadata, occurred_at, number)
 """
 # Version by version over the cases of a generation, as they would grow: the events of one case are
 # not neighbours in the table.
 _FILL_GENERATION: Final = f"""
-{_COLUMNS}
+{INSERT}
 SELECT lpad(to_hex($6::bigint * {EVENTS_A_BATCH} + (new.number - 1) * $7::int + number_of_case),
             32, '0')::uuid,
        $1, 'case-' || $6::bigint + number_of_case,
        new.number, new.event_type, new.event_data, new.metadata, new.occurred_at
-FROM {_NEW}, generate_series(0, $7::int - 1) AS number_of_case
+FROM {NEW_EVENTS}, generate_series(0, $7::int - 1) AS number_of_case
 ORDER BY new.number, number_of_case
 """
 _FILL_LONG: Final = f"""
-{_COLUMNS}
+{INSERT}
 SELECT lpad(to_hex($6::bigint + row_number() OVER (ORDER BY moment, name)), 32, '0')::uuid,
        $1, name, version, new.event_type, new.event_data, new.metadata, new.occurred_at
 FROM (SELECT 'long-' || number_of_name AS name, moment AS version, moment
@@ -60,7 +60,7 @@ FROM (SELECT 'long-' || number_of_name AS name, moment AS version, moment
       SELECT 'short-' || number_of_name, moment - {SNAPSHOT_VERSION}, moment
       FROM generate_series(0, {LONG_AGGREGATES - 1}) AS number_of_name,
            generate_series({SNAPSHOT_VERSION + 1}, {LONG_VERSION}) AS moment) AS grown
-JOIN {_NEW} ON new.number = (version - 1) % {EVENTS_A_BATCH} + 1
+JOIN {NEW_EVENTS} ON new.number = (version - 1) % {EVENTS_A_BATCH} + 1
 ORDER BY moment, name
 """
 _SAVE_SNAPSHOTS: Final = f"""
@@ -100,7 +100,7 @@ EMPTY: Final = Store(0)
 async def fill(connection: "Connection", store: Store) -> None:
     """Store what belongs into a migrated database, all by SQL."""
     events = permit_events(EVENTS_A_BATCH)
-    columns = (AGGREGATE_TYPE, *_columns(events))
+    columns = (AGGREGATE_TYPE, *columns_of(events))
     for first in range(0, store.cases, CASES_A_GENERATION):
         cases = min(CASES_A_GENERATION, store.cases - first)
         await connection.execute(
@@ -110,7 +110,7 @@ async def fill(connection: "Connection", store: Store) -> None:
     await connection.execute(_SAVE_SNAPSHOTS, AGGREGATE_TYPE, permit_case_state())
 
 
-def _columns(events: Sequence[PermitEvent]) -> tuple[list[str], ...]:
+def columns_of(events: Sequence[PermitEvent]) -> tuple[list[str], ...]:
     return (
         [event.event_type for event in events],
         [event.event_data for event in events],

@@ -9,8 +9,11 @@ from bench.measurements.batch_appends import BatchAppends
 from bench.measurements.bulk_import import BulkImport
 from bench.measurements.catch_up import CatchUp
 from bench.measurements.feed_pages import FeedPages
+from bench.measurements.fold_rates import FoldRates
 from bench.measurements.live_crowd import LiveCrowd
 from bench.measurements.live_delivery import LiveDelivery
+from bench.measurements.managed_appends import ManagedAppends
+from bench.measurements.managed_snapshot_loads import ManagedSnapshotLoads
 from bench.measurements.paced_appends import PacedAppends
 from bench.measurements.single_appends import SingleAppends
 from bench.measurements.snapshot_loads import SnapshotLoads
@@ -46,5 +49,8 @@ TRIALS: Final[tuple[Trial, ...]] = (
     LiveDelivery("sql", "direct SQL", "a subscriber", p99_ms=goals.DELIVERY_SQL_P99_MS),
     LiveCrowd(500),
     LiveCrowd(500, stalled=100),
+    ManagedSnapshotLoads(),
+    ManagedAppends(),
+    FoldRates(),
     TableSizes(MEASUREMENTS),
 )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.folding.reducer import parse_reducer
 from bench.__main__ import chosen_works
 from bench.chart import WIDTH, chart, in_panels
 from bench.cores import with_others
@@ -16,13 +17,15 @@ from bench.event_stream import Continuity, EventIds, StreamedResponse
 from bench.figures import Run, Spread, Timing, TooFewRequests, Trace, percentile, run_of
 from bench.goals import NONE_LOST, PEERS, Goal
 from bench.http_load import LoadFailed
-from bench.http_requests import feed_pages
+from bench.http_requests import feed_pages, growing_appends
 from bench.http_response import Response, ResponseReader, UnreadableResponse
 from bench.import_rows import COLUMNS, ImportRows
+from bench.managed_snapshots import REDUCERS
 from bench.measurements import MEASUREMENTS, TRIALS
 from bench.memory import MemoryUse
 from bench.observation import Latencies, Observation, by_position
 from bench.pacing import Append, Schedule, append_paced
+from bench.payload import permit_events
 from bench.peers.peer import PeerOutcome
 from bench.pgbench import array_literal, trace_of
 from bench.result_files import KEPT
@@ -310,6 +313,21 @@ def test_the_feed_is_read_from_any_page_on_round_and_round() -> None:
         asked.append(requests.send(Response(200, body)))
     after = [int(request.split(b"after=")[1].split(b"&")[0]) for request in asked]
     assert after == [20, 0, 10, 20, 0]
+
+
+def test_an_aggregate_grows_from_any_version_on() -> None:
+    requests = list(islice(growing_appends("7-1", permit_events(2), first_version=98), 3))
+    assert all(b"/7-1/events " in request for request in requests)
+    bodies = [json.loads(request.split(b"\r\n\r\n")[1]) for request in requests]
+    assert [body["expected_version"] for body in bodies] == [98, 99, 100]
+    assert bodies[0]["events"] == bodies[2]["events"] != bodies[1]["events"]
+
+
+@pytest.mark.parametrize("kind", REDUCERS)
+def test_the_reducers_are_ones(kind: str) -> None:
+    assert (
+        parse_reducer(json.dumps(REDUCERS[kind]).encode(), "$").spec.__struct_config__.tag == kind
+    )
 
 
 def test_a_store_s_cases_are_all_loaded_before_one_is_loaded_again() -> None:
