@@ -58,9 +58,7 @@ async def insert_batch(
     Raises:
         asyncpg.PostgresError: Nothing is inserted.
     """
-    if all(len(append.events) == 1 for append in appends) and (
-        len({append.aggregate for append in appends}) == len(appends)
-    ):
+    if _are_single_and_unlike(appends):
         return await _insert_event_each(connection, appends, lock_timeout)
     row = await connection.fetchrow(
         statement("append_batch"), *batch_parameters(appends), lock_timeout
@@ -79,6 +77,20 @@ async def insert_batch(
         )
         stored = following
     return outcomes
+
+
+def _are_single_and_unlike(appends: Sequence[Append]) -> bool:
+    """Whether each is of one event, and neither an aggregate nor an id is in two of them.
+
+    ``append_event_each.sql`` tells its rows apart by the ids only: one that is refused would be
+    answered with the row of another one that has its id.
+    """
+    client_ids = [append.event_ids[0] for append in appends if not append.has_new_ids]
+    return (
+        all(len(append.events) == 1 for append in appends)
+        and len({append.aggregate for append in appends}) == len(appends)
+        and len(set(client_ids)) == len(client_ids)
+    )
 
 
 async def _insert_event(

@@ -232,6 +232,20 @@ async def test_the_same_ids_in_two_appends_of_a_batch_are_stored_once(
     assert await sql.fetchval("SELECT count(*) FROM events") == 2
 
 
+async def test_one_that_is_refused_is_not_answered_with_another_append_of_the_same_id(
+    event_store: EventStore, sql: Connection
+) -> None:
+    ids = new_ids(1)
+    appends = [
+        new_append("stale", event_ids=ids, expectation=Expectation(5)),
+        new_append("any", event_ids=ids),
+        new_append("absent", event_ids=ids, expectation=Expectation(must_exist=True)),
+    ]
+    outcomes = await together(event_store, appends)
+    assert [outcome is not None for outcome in outcomes] == [False, True, False]
+    assert await sql.fetchval("SELECT array_agg(aggregate_id) FROM events") == ["any"]
+
+
 async def test_a_version_that_a_stranger_takes_meanwhile_refuses_only_its_own_append(
     event_store: EventStore, sql: Connection, superuser: Connection
 ) -> None:
