@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 import httpx
 import pytest
 
+from app.http_protocol import ProblemProtocol
 from app.settings import Settings
 from tests.acceptance.conftest import lasting_database
 from tests.conftest import connect, running_service
@@ -70,6 +71,18 @@ def answers(connection: socket.socket, count: int) -> list[tuple[int, dict[str, 
         received += part
     assert received == b""
     return found
+
+
+def test_what_is_tested_here_goes_without_asgi(
+    small_service: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where pytest listens to the access log, as it does in each test."""
+    begun: list[object] = []
+    monkeypatch.setattr(ProblemProtocol, "_start_asgi_task", lambda *_: begun.append(_))
+    with connection_to(small_service) as connection:
+        connection.sendall(append("without-asgi"))
+        assert answers(connection, 1)[0][0] == 201
+    assert begun == []
 
 
 def test_appends_sent_before_the_first_is_answered_are_answered_in_their_order(
