@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from typing import Any, NamedTuple
@@ -251,7 +251,10 @@ def test_a_defect_on_the_way_of_an_append_is_a_problem_without_a_trace(
     caplog: pytest.LogCaptureFixture,
     where: str,
 ) -> None:
-    def defective(*_: object) -> None:
+    def defective(*arguments: object) -> None:
+        for argument in arguments:
+            if isinstance(argument, Coroutine):
+                argument.close()
         raise ValueError("the cause")
 
     monkeypatch.setattr(direct_appends, where, defective)
