@@ -30,12 +30,11 @@ class DirectExchange:
     """Stands where uvicorn has a request's cycle: so it knows that one is open, or answered.
 
     A request that is sent before this one is answered waits as behind any other one, and a stop of
-    the server lets this one be answered first.
+    the server lets this one be answered first. It does not know its request, which knows it: with
+    the body in it, that must be gone when it is answered and not when garbage is looked for.
     """
 
-    __slots__ = ("_protocol", "disconnected", "keep_alive", "request", "response_complete")
-
-    request: DirectRequest
+    __slots__ = ("_protocol", "disconnected", "keep_alive", "response_complete")
 
     def __init__(self, protocol: HttpToolsProtocol) -> None:
         self._protocol = protocol

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from app.direct_exchange import DirectExchange
+from app.direct_exchange import DirectExchange, DirectRequest
 
 SLUG = "malformed-request"
 TITLE = "This is not an HTTP request"
@@ -29,7 +29,7 @@ class ProblemProtocol(HttpToolsProtocol):
         # Each line of the access log tells of an ASGI request. Not by what uvicorn goes by, whether
         # anybody listens to the logger: pytest does, and no test would see a direct append.
         self._take_append = None if self.config.access_log else self.app_state.get("take_append")
-        self._receiving: DirectExchange | None = None
+        self._receiving: DirectRequest | None = None
         self._idle_since: float | None = None
 
     def send_400_response(self, msg: str) -> None:
@@ -59,7 +59,7 @@ class ProblemProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up what waits for more of a request."""
         if self._receiving is not None:
-            self._receiving.request.abandon()
+            self._receiving.abandon()
             self._receiving = None
         super()._unset_keepalive_if_required()
         super().connection_lost(exc)
@@ -109,8 +109,8 @@ class ProblemProtocol(HttpToolsProtocol):
             exchange = DirectExchange(self)
             request = self._take_append(self.url, self.headers, exchange.answer)
             if request is not None:
-                exchange.request = request
-                self._receiving = self.cycle = exchange  # type: ignore[assignment]
+                self._receiving = request
+                self.cycle = exchange  # type: ignore[assignment]
                 return
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
@@ -144,15 +144,15 @@ class ProblemProtocol(HttpToolsProtocol):
         if self._receiving is None:
             super().on_body(body)
         else:
-            self._receiving.request.receive(body)
+            self._receiving.receive(body)
 
     def on_message_complete(self) -> None:
         """A request is there as a whole."""
         if self._receiving is None:
             super().on_message_complete()
             return
-        exchange, self._receiving = self._receiving, None
-        exchange.request.complete()
+        request, self._receiving = self._receiving, None
+        request.complete()
 
 
 class _HeadWithBody:

@@ -1,6 +1,7 @@
 """Appends that are answered without ASGI, among other requests of a connection."""
 
 import asyncio
+import gc
 import json
 import re
 import socket
@@ -11,6 +12,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 import httpx
 import pytest
 
+from app.api.direct_appends import DirectAppend
 from app.http_protocol import ProblemProtocol
 from app.settings import Settings
 from tests.acceptance.conftest import lasting_database
@@ -162,6 +164,32 @@ def test_an_append_whose_body_finds_no_room_is_refused_and_those_beside_it_are_s
         for connection in held:
             connection.sendall(request[-10:])
             assert answers(connection, 1)[0][0] == 201
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"", 201),
+        (b"If-None-Match: *\r\n", 412),
+        (b"If-Match: x\r\n", 400),
+    ],
+)
+def test_a_body_is_gone_when_its_request_is_answered_not_when_garbage_is_collected(
+    small_service: str, headers: bytes, status: int
+) -> None:
+    with connection_to(small_service) as connection:
+        connection.sendall(append("gone"))
+        answers(connection, 1)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                connection.sendall(append("gone", headers=headers))
+                assert answers(connection, 1)[0][0] == status
+            # The last one may be on its way back from the answer.
+            assert sum(isinstance(thing, DirectAppend) for thing in gc.get_objects()) <= 1
+        finally:
+            gc.enable()
 
 
 def test_an_append_over_a_connection_that_is_to_be_closed_is_answered_before(
