@@ -11,7 +11,7 @@ import asyncpg
 from msgspec import Raw
 
 from app.events import NULL, Append, Appended, AppendedEvent, NewEvent
-from app.store.array_text import texts_array, values_array
+from app.store.array_text import texts_array, times_array, values_array
 from app.store.connection import Connection
 from app.store.statements import statement
 
@@ -167,7 +167,7 @@ def event_each_parameters(appends: Sequence[Append]) -> tuple[Any, ...]:
         texts_array([event.event_type for event in events]),
         _joined([event.event_data for event in events]),
         _joined([event.metadata for event in events]),
-        values_array(
+        times_array(
             [
                 event.occurred_at or append.occurred_at
                 for event, append in zip(events, appends, strict=True)
@@ -189,7 +189,7 @@ def append_parameters(append: Append) -> tuple[Any, ...]:
         texts_array([event.event_type for event in events]),
         _joined([event.event_data for event in events]),
         _joined([event.metadata for event in events]),
-        values_array([event.occurred_at for event in events]),
+        times_array([event.occurred_at for event in events]),
         *_related_ids(events, [append] * len(events)),
         append.occurred_at,
     )
@@ -219,7 +219,7 @@ def batch_parameters(appends: Sequence[Append]) -> tuple[Any, ...]:
         texts_array([event.event_type for event in events]),
         _joined([event.event_data for event in events]),
         _joined([event.metadata for event in events]),
-        values_array([event.occurred_at for event in events]),
+        times_array([event.occurred_at for event in events]),
         *_related_ids(events, [appends[number - 1] for number in numbers]),
         [event_id for event_id, _ in known] or None,
         [number for _, number in known] or None,

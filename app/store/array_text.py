@@ -5,7 +5,7 @@ as long. https://www.postgresql.org/docs/16/arrays.html#ARRAYS-IO
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
@@ -23,11 +23,22 @@ def texts_array(texts: Sequence[str]) -> str:
 
 
 def values_array(values: Sequence[int | UUID | datetime | None]) -> str | None:
-    """An array for ``int[]``, ``uuid[]`` or ``timestamptz[]``; None if all values are.
+    """An array for ``int[]`` or ``uuid[]``, for times see `times_array`; None if all values are.
 
-    Times have an offset and are of the years 1 to 9999. In JSON, an array of these is the same but
-    for its brackets: none of them has a character that would be escaped.
+    In JSON, an array of these is the same but for its brackets: none of them has a character that
+    would be escaped.
     """
     if all(value is None for value in values):
         return None
     return f"{{{_encode(values)[1:-1].decode()}}}"
+
+
+def times_array(times: Sequence[datetime | None]) -> str | None:
+    """An array for ``timestamptz[]``; None if all times are.
+
+    They are of the years 1 to 9999 in UTC, which they are written in: PostgreSQL does not read
+    offsets of sixteen hours and more, which RFC 3339 has.
+    """
+    return values_array(
+        [time if time is None or time.tzinfo is UTC else time.astimezone(UTC) for time in times]
+    )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 from uuid import UUID, uuid4
 
-from app.store.array_text import texts_array, values_array
+from app.store.array_text import texts_array, times_array, values_array
 from tests.integration.client_sql import Connection
 
 NASTY = ["", " ", "a", '"', "\\", '\\"', "{", "}", ",", "NULL", "null", " a ", "\n", "\t", "\x1f"]
@@ -35,11 +35,17 @@ async def test_ids_are_read_back_of_either_kind(sql: Connection) -> None:
 
 async def test_times_are_read_back_to_the_microsecond_from_any_offset(sql: Connection) -> None:
     offset = timezone(timedelta(hours=-11, minutes=-30))
+    far = timezone(timedelta(hours=23, minutes=59))
     times = [
         datetime(1, 1, 2, tzinfo=UTC),
+        datetime(1, 1, 2, tzinfo=far),
         None,
         datetime(2026, 11, 26, 10, 11, 12, 345678, tzinfo=UTC),
         datetime(2026, 11, 26, 10, 11, 12, 1, tzinfo=offset),
+        datetime(2026, 11, 26, 10, 11, 12, 1, tzinfo=far),
+        datetime(2026, 11, 26, 10, 11, 12, 1, tzinfo=timezone(-timedelta(hours=16))),
         datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC),
+        datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=far),
     ]
-    assert await sql.fetchval("SELECT $1::text::timestamptz[]", values_array(times)) == times
+    assert await sql.fetchval("SELECT $1::text::timestamptz[]", times_array(times)) == times
+    assert times_array([None, None]) is None
