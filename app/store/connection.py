@@ -112,9 +112,10 @@ class Database:
             DatabaseBusy: All connections stayed in use for ``database_connect_timeout_s``.
         """
         deadline = asyncio.get_running_loop().time() + self._connect_timeout_s
+        if self.is_contended():
+            # Also for what is reserved: of three or fewer there is no last one.
+            self._call_back_idle()
         if not reserved:
-            if self.is_contended():
-                self._call_back_idle()
             await _enter(self._unreserved, deadline, IN_USE)
         try:
             connection = await self._acquire(deadline)

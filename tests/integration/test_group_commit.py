@@ -483,6 +483,24 @@ async def test_an_idle_writer_gives_its_connection_back_when_it_is_wanted(
         await database.close(timeout_s=60)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+async def test_an_idle_writer_gives_its_connection_back_to_what_is_reserved(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Of so few connections, the last is not kept for it."""
+    monkeypatch.setattr(group_commit, "KEEP_CONNECTION_S", 60)
+    database = Database(settings.model_copy(update={"database_pool_max_size": size}))
+    await database.open()
+    store = EventStore(database)
+    assert await store.append_events(new_append("o")) is not None
+    async with asyncio.timeout(2), AsyncExitStack() as stack:
+        for _ in range(size - 1):
+            await stack.enter_async_context(database.connection())
+        await stack.enter_async_context(database.connection(reserved=True))
+    await store.drain()
+    await database.close(timeout_s=60)
+
+
 async def test_an_idle_writer_whose_connection_was_lost_takes_another(
     event_store: EventStore, superuser: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
