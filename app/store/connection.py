@@ -201,6 +201,12 @@ def is_lost(connection: Connection) -> bool:
         return True
 
 
+def give_up(connection: Connection) -> None:
+    """Close a connection that is lent without a word to the other side, which may not answer."""
+    if not is_lost(connection):
+        connection.terminate()
+
+
 @contextmanager
 def translating(*, writing: bool = False, storing: bool = False) -> Iterator[None]:
     """Make of what the driver raises in the body an error of the store: see `translated`."""

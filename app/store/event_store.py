@@ -15,7 +15,7 @@ from app.errors import (
 )
 from app.events import NULL, Append, Appended
 from app.store.append_statement import insert_append, insert_batch, is_refusal
-from app.store.connection import Connection, Database, is_lost, translating
+from app.store.connection import Connection, Database, give_up, is_lost, translating
 from app.store.driver_errors import CONNECTION_FAILURES, is_deadlock, is_lock_timeout
 from app.store.group_commit import BatchWriter, GroupCommit, NotTogether
 from app.store.statements import statement
@@ -279,6 +279,8 @@ class _BatchWriter:
             return [None]
         except EventStoreError as error:
             if isinstance(error.__cause__, CONNECTION_FAILURES):
+                # Whatever is left of it: the next batch shall not wait on it as long as this one.
+                give_up(self._connection)
                 raise
             if len(appends) > 1 or is_lock_timeout(error):
                 raise NotTogether from error

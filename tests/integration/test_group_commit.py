@@ -1,6 +1,8 @@
 """Appends that arrive together: one transaction, each judged alone."""
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -18,6 +20,7 @@ from app.errors import (
 from app.events import ANY_VERSION, Append, Appended, Expectation
 from app.settings import Settings
 from app.store import batch_member, group_commit
+from app.store import connection as connection_module
 from app.store import event_store as event_store_module
 from app.store.connection import Connection as PoolConnection
 from app.store.connection import Database
@@ -534,6 +537,30 @@ async def test_connection_lost_under_a_batch_leaves_each_of_its_appends_unknown(
         assert outcome.event_ids == append.event_ids
     await sql.execute("ROLLBACK")
     assert None not in await together(event_store, appends)
+
+
+async def test_after_a_batch_that_got_no_answer_the_next_takes_another_connection(
+    settings: Settings, superuser: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a firewall drops what is sent over it: nobody tells that it is lost."""
+    monkeypatch.setattr(connection_module, "UNRESPONSIVE_AFTER_S", 0.5)
+    database = Database(settings.model_copy(update={"database_statement_timeout_s": 0.5}))
+    await database.open()
+    store = EventStore(database)
+    assert await store.append_events(new_append("o")) is not None
+    pid = await superuser.fetchval(
+        "SELECT pid FROM pg_stat_activity "
+        "WHERE datname = current_database() AND application_name = 'eventstore'"
+    )
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(OutcomeUnknown):
+            await store.append_events(new_append("o"))
+        assert await store.append_events(new_append("p")) is not None
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await store.drain()
+    await database.close(timeout_s=5)
 
 
 async def test_without_a_database_each_append_of_a_batch_is_refused_as_unreachable(

@@ -6,8 +6,8 @@
 --   $2 aggregate_id, each aggregate once, $3 expected version or null, $4 whether the aggregate must
 --   exist, $5 event_id, each once, $6 the event_id again where it may be stored already,
 --   $7 event_type, $8 event_data and $9 metadata (JSON texts, each as one text with U+001F between,
---   which JSON does not contain), $10 occurred_at, $11 correlation_id, $12 causation_id; null instead of an array
---   stands for nulls. $13 the lock_timeout of this transaction.
+--   which JSON does not contain), $10 occurred_at, $11 correlation_id, $12 causation_id; null instead
+--   of an array stands for nulls. $13 the lock_timeout of this transaction.
 -- Rows: of each event that is stored event_id, version, global_position, snapshot_version or null;
 --   positions rise in the order of the appends.
 -- Zero rows: all of them are refused.
