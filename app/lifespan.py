@@ -48,11 +48,13 @@ def lifespan(settings: Settings) -> Lifespan:
                 stack.push_async_callback(worker.stop)
                 worker.start()
             body_budget = BodyBudget()
+            direct_appends = DirectAppends(services, body_budget)
+            stack.push_async_callback(direct_appends.drain)
             yield {
                 "services": services,
                 "stop_streams": services.stop_streams,
                 "body_budget": body_budget,
-                "take_append": DirectAppends(services, body_budget).take,
+                "take_append": direct_appends.take,
             }
 
     return open_services

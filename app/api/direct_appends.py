@@ -11,9 +11,9 @@ header, or with a wrong one, so that there is one place where it is refused.
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from starlette.responses import Response
@@ -67,7 +67,7 @@ class DirectAppends:
         self.services = services
         self.body_budget = body_budget
         self.max_body_bytes = services.settings.max_body_bytes
-        self.tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._max_direct_body_bytes = min(self.max_body_bytes, MAX_DIRECT_BODY_BYTES)
 
     def take(
@@ -98,6 +98,17 @@ class DirectAppends:
         if conditions and not _are_plain(conditions):
             return None
         return DirectAppend(self, aggregate_type, aggregate_id, conditions, answer)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something take its time beside the server's work."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self) -> None:
+        """Wait for what is under way, also for clients that are gone."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
 
 class DirectAppend:
@@ -167,9 +178,7 @@ class DirectAppend:
     def _settle(self, append: Append, appended: Appended | None, error: Exception | None) -> None:
         if appended is None:
             # Refused, raced or failed: what that means takes more than a callback to find out.
-            task = asyncio.create_task(self._settle_refused(append, error))
-            self._way.tasks.add(task)
-            task.add_done_callback(self._way.tasks.discard)
+            self._way.start(self._settle_refused(append, error))
             return
         try:
             response = answer_appended(self._way.services, append, appended)
