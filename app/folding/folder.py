@@ -114,7 +114,9 @@ class MergeFolder(Folder):
             self._members[name] = Raw(value)
             self._max_bytes += overhead + len(value)
         if self._max_bytes > MAX_STATE_BYTES:
-            self._max_bytes = len(self.state())
+            # Without the spaces that jsonb writes: what a patch has reached into has none until it
+            # comes back from a snapshot.
+            self._max_bytes = len(msgspec.json.format(self.state(), indent=-1))
             if self._max_bytes > MAX_STATE_BYTES:
                 raise StateError(_TOO_LARGE)
 

@@ -161,6 +161,18 @@ def test_a_merged_state_grows_up_to_its_bound(monkeypatch: pytest.MonkeyPatch) -
     assert failure(merge(f="version"), history({"a": "x" * 988})).index == 0
 
 
+def test_the_bound_of_a_merged_state_is_the_same_from_a_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = history(*({"m": {f"{n}-{m}": m for m in range(20)}} for n in range(3)), {"z": 1})
+    whole = folded(merge(), events)
+    monkeypatch.setattr(folder, "MAX_STATE_BYTES", len(whole))
+    for version in range(1, 4):
+        # jsonb writes spaces, which what a patch has reached into had no longer.
+        snapshot = json.dumps(json.loads(folded(merge(), events[:version]))).encode()
+        assert json.loads(folded(merge(), events[version:], snapshot)) == json.loads(whole)
+
+
 def test_deep_nesting_fails_and_ends_nothing() -> None:
     nested = b'{"a":' * 3_000 + b"{}" + b"}" * 3_000
     assert "nested too deeply" in failure(merge(), history(nested, nested)).reason
