@@ -30,6 +30,9 @@ BATCH = 50
 TOGETHER = 2
 BATCH_BYTES = 4 * 1024 * 1024
 STEP_S = 0.25
+# A type whose step took longer goes behind all others, for so many times as long.
+SLOW_S = 1.0
+SLOW_FACTOR = 4.0
 # After so many events an aggregate's state is kept, and others have their turn: what a crash costs.
 STRIDE = 10_000
 MAX_MESSAGE_LENGTH = 2_000
@@ -41,7 +44,8 @@ class SnapshotMaker:
     """Takes what is due from the list, type by type, folds it, and saves what it has folded.
 
     In each type from the largest to the smallest, and then from the beginning again, so that
-    nothing which cannot be folded now stands in the way of the others. Nothing is lost in a crash:
+    nothing which cannot be folded now stands in the way of the others. Nor do types whose reducer
+    takes all the time that it may: they go behind others for a while. Nothing is lost in a crash:
     what was not saved is still due.
     """
 
@@ -68,6 +72,8 @@ class SnapshotMaker:
         self._reducers: dict[str, tuple[str, Reducer | None]] = {}
         self._places: dict[str, DuePlace] = {}
         self._last_type = ""
+        # By type; on the clock of the event loop.
+        self._slow_until: dict[str, float] = {}
 
     async def step(self) -> bool:
         """Make some snapshots of the next type; whether there are more to make at once."""
@@ -78,18 +84,37 @@ class SnapshotMaker:
         for aggregate_type in self._in_turn(list(hashes)):
             self._last_type = aggregate_type
             reducer = await self._reducer(aggregate_type, hashes[aggregate_type])
-            if reducer is not None and await self._make_some(aggregate_type, reducer):
+            if reducer is not None and await self._make_some_in_time(aggregate_type, reducer):
                 is_more = True
                 break
         return is_more
 
+    async def _make_some_in_time(self, aggregate_type: str, reducer: Reducer) -> bool:
+        clock = asyncio.get_running_loop().time
+        begin = clock()
+        try:
+            return await self._make_some(aggregate_type, reducer)
+        finally:
+            took_s = clock() - begin
+            if took_s > SLOW_S:
+                self._slow_until[aggregate_type] = clock() + took_s * SLOW_FACTOR
+            else:
+                self._slow_until.pop(aggregate_type, None)
+
     def _in_turn(self, types: list[str]) -> list[str]:
-        """The types in a fixed order, from the one behind the last that had its turn."""
-        types.sort()
-        return [
-            *(each for each in types if each > self._last_type),
-            *(each for each in types if each <= self._last_type),
-        ]
+        """The types in a fixed order, from the one behind the last that had its turn.
+
+        Behind all others those that were slow lately.
+        """
+        now = asyncio.get_running_loop().time()
+        return sorted(
+            types,
+            key=lambda each: (
+                self._slow_until.get(each, 0.0) > now,
+                each <= self._last_type,
+                each,
+            ),
+        )
 
     async def _reducer(self, aggregate_type: str, stored_hash: str) -> Reducer | None:
         known = self._reducers.get(aggregate_type)

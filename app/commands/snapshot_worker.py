@@ -12,6 +12,10 @@ IDLE_S = 0.5
 RETRY_S = 2.0
 STOP_TIMEOUT_S = 2.0
 SHORTEST_REST_S = 0.005
+# A step that takes longer than a second or so has been folding, which others need no rest from.
+LONGEST_REST_S = 2.0
+# So long a step of others keeps the list of what is due from going on.
+PATIENCE_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +34,7 @@ class SnapshotWorker:
         """``follower`` tells how long to rest in between."""
         self._leadership = leadership
         self._follower = follower
-        self._works: tuple[Work, ...] = (follower, *others)
+        self._others: tuple[Work, ...] = others
         self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -71,7 +75,20 @@ class SnapshotWorker:
         clock = asyncio.get_running_loop().time
         begin = clock()
         # All of them, whether or not one has more to do.
-        is_more = [await work.step() for work in self._works]
+        is_more = [await self._follower.step()]
+        is_more += [await self._step_of(work) for work in self._others]
         if not any(is_more):
             return IDLE_S
-        return max((clock() - begin) * self._follower.rest, SHORTEST_REST_S)
+        rest_s = (clock() - begin) * self._follower.rest
+        return min(max(rest_s, SHORTEST_REST_S), LONGEST_REST_S)
+
+    async def _step_of(self, work: Work) -> bool:
+        """Take a step, and where it takes long, go on to follow meanwhile."""
+        stepping = asyncio.create_task(work.step())
+        try:
+            while not (await asyncio.wait({stepping}, timeout=PATIENCE_S))[0]:
+                await self._follower.step()
+            return stepping.result()
+        finally:
+            stepping.cancel()
+            await asyncio.gather(stepping, return_exceptions=True)
