@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answer import json_answer, streamed_array_answer
+from app.api.disconnect import while_connected
 from app.api.examples import AGGREGATE_NOT_FOUND, RECORDED_EVENT, REDUCER_NOT_FOUND, STATE
 from app.api.parameters import (
     DEFAULT_LIMIT,
@@ -200,6 +201,7 @@ async def head_aggregate_endpoint(
     ),
 )
 async def list_aggregates_endpoint(
+    request: Request,
     services: Services,
     aggregate_type: AggregateTypePath,
     after: Annotated[
@@ -223,7 +225,9 @@ async def list_aggregates_endpoint(
     aggregate on which the reducer fails has a `failure` instead.
     """
     if include:
-        return await _answer_states(services, aggregate_type, after, limit)
+        return await while_connected(
+            request, _answer_states(services, aggregate_type, after, limit)
+        )
     found = await services.event_reader.list_aggregates(aggregate_type, after=after, limit=limit)
     return json_answer(
         AggregatesAnswer(

@@ -107,6 +107,7 @@ class OpenServices:
         self.imports.stop()
         self.feed_tail.close()
         self.position_watch.close()
+        self.fold_process.close()
 
 
 class LifespanState(TypedDict):

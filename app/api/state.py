@@ -7,6 +7,7 @@ from starlette.responses import Response
 from app.api import openapi
 from app.api.answer import json_answer
 from app.api.body import decode_body, read_body
+from app.api.disconnect import while_connected
 from app.api.examples import AGGREGATE_NOT_FOUND, PREVIEW_REQUEST, REDUCER_NOT_FOUND, STATE
 from app.api.parameters import (
     AggregateIdPath,
@@ -54,6 +55,7 @@ _example = {"aggregate_type": "Order", "aggregate_id": "ord-123", "version": 4, 
     ),
 )
 async def get_state_endpoint(
+    request: Request,
     services: Services,
     aggregate_type: AggregateTypePath,
     aggregate_id: AggregateIdPath,
@@ -75,22 +77,28 @@ async def get_state_endpoint(
         tag = state_tag(version, reducer.hash)
         if is_current(if_none_match, tag):
             return Response(status_code=304, headers={"ETag": tag})
-    found = await get_state(
-        reader,
-        services.fold_process,
-        reducer,
-        aggregate_type,
-        aggregate_id,
-        at_version=at_version,
-        as_of=as_of,
-    )
-    if at_version is None and as_of is None:
-        has_snapshot = found.from_snapshot is not None
-        services.count_load(aggregate_type, found.version, with_snapshot=has_snapshot)
-    return json_answer(
-        StateAnswer(aggregate_type, aggregate_id, found.version, found.state, found.from_snapshot),
-        headers={"ETag": state_tag(found.version, reducer.hash)},
-    )
+
+    async def answer() -> Response:
+        found = await get_state(
+            reader,
+            services.fold_process,
+            reducer,
+            aggregate_type,
+            aggregate_id,
+            at_version=at_version,
+            as_of=as_of,
+        )
+        if at_version is None and as_of is None:
+            has_snapshot = found.from_snapshot is not None
+            services.count_load(aggregate_type, found.version, with_snapshot=has_snapshot)
+        return json_answer(
+            StateAnswer(
+                aggregate_type, aggregate_id, found.version, found.state, found.from_snapshot
+            ),
+            headers={"ETag": state_tag(found.version, reducer.hash)},
+        )
+
+    return await while_connected(request, answer())
 
 
 @router.post(
@@ -126,18 +134,22 @@ async def preview_reducer_endpoint(
     refuse_preconditions(request.headers)
     body = decode_body(await read_body(request, services.settings.max_body_bytes), _decoder)
     reducer = parse_reducer(bytes(body.reducer), REDUCER_PLACE)
-    await services.fold_process.check(reducer, REDUCER_PLACE)
-    found = await get_state(
-        services.event_reader,
-        services.fold_process,
-        reducer,
-        aggregate_type,
-        body.aggregate_id,
-        use_snapshot=False,
-        at_version=body.at_version,
-    )
-    return json_answer(
-        StateAnswer(
-            aggregate_type, body.aggregate_id, found.version, found.state, found.from_snapshot
+
+    async def answer() -> Response:
+        await services.fold_process.check(reducer, REDUCER_PLACE)
+        found = await get_state(
+            services.event_reader,
+            services.fold_process,
+            reducer,
+            aggregate_type,
+            body.aggregate_id,
+            use_snapshot=False,
+            at_version=body.at_version,
         )
-    )
+        return json_answer(
+            StateAnswer(
+                aggregate_type, body.aggregate_id, found.version, found.state, found.from_snapshot
+            )
+        )
+
+    return await while_connected(request, answer())

@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 # One answer takes a turn and an event's time at most. Later the machine is at fault, or we are.
 ANSWER_TIMEOUT_S: Final = 60.0
 MAX_WAITING: Final = 1_000
+# After `close`: what takes longer is not waited for by a service that stops.
+CLOSE_S: Final = 2.0
 # Of a process that has died, and not by somebody else's hand: what it was evaluating was too much.
 _TOO_MUCH: Final[dict[int, str]] = {
     signal.SIGPROF: "takes too much processor time",
@@ -116,14 +118,21 @@ class FoldProcess:
             left = left[answer.count :]
         return text
 
+    def close(self) -> None:
+        """Let all calls end soon: in a while, those that have not are answered as by `stop`."""
+        asyncio.get_running_loop().call_later(CLOSE_S, self._refuse)
+
     async def stop(self) -> None:
         """End the process; later calls are answered with FoldUnavailable."""
+        self._refuse()
+        async with self._turn:
+            await self._end()
+
+    def _refuse(self) -> None:
         self._is_stopped = True
         if self._turn.locked() and self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.kill()
-        async with self._turn:
-            await self._end()
 
     async def _ask(self, request: CheckRequest | FoldRequest) -> Answer:
         """The answer of the process, in turn.

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
@@ -366,6 +367,22 @@ async def test_what_loops_or_grows_is_stopped_while_others_go_on(
     assert details["version"] == 1
     answer = await api.post(preview_path(order_type), json={**trial, "reducer": MERGE})
     assert answer.status_code == 200
+
+
+async def test_what_is_folded_for_a_client_that_has_gone_keeps_nobody_waiting(
+    api: httpx.AsyncClient, order_type: str
+) -> None:
+    order = await order_of(api, order_type, {"s": "a" * 40 + "!"})
+    hostile = {"kind": "jsonata", "on": {"*": "$match(event.event_data.s, /^(a+)+$/)"}}
+    trial = {"aggregate_id": order.id, "reducer": hostile}
+    for _ in range(3):
+        with pytest.raises(httpx.ReadTimeout):
+            await api.post(preview_path(order_type), json=trial, timeout=0.3)
+    begin = time.monotonic()
+    answer = await api.post(preview_path(order_type), json={**trial, "reducer": MERGE})
+    assert answer.status_code == 200
+    # Each of them could go on for five seconds.
+    assert time.monotonic() - begin < 5
 
 
 def folded_tasks(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -251,6 +251,21 @@ async def test_stop_ends_the_process_and_what_it_does(folds: FoldProcess) -> Non
     gc.collect()
 
 
+async def test_what_takes_long_is_not_waited_for_after_close(
+    folds: FoldProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "CLOSE_S", 0.2)
+    await assert_folds(folds)
+    calls = [
+        asyncio.create_task(folds.fold(jsonata(BACK_AND_FORTH), None, history({})))
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0.05)
+    folds.close()
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(error) for error in ended] == [FoldUnavailable] * 3
+
+
 PARENT = """
 import asyncio, os, signal, sys
 from app.folding.process import FoldProcess
