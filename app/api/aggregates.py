@@ -221,8 +221,8 @@ async def list_aggregates_endpoint(
     """List aggregates with their versions, by id.
 
     With `include=state`, of a type that has a reducer, also with their states: each as of its
-    version, and not all as of one moment. A page may then end early, where states are large. An
-    aggregate on which the reducer fails has a `failure` instead.
+    version, and not all as of one moment. A page may then end early, where states are large or take
+    long. An aggregate on which the reducer fails has a `failure` instead.
     """
     if include:
         return await while_connected(

@@ -1,5 +1,6 @@
 """Folds the state of an aggregate, now or in the past: a snapshot and the events after it."""
 
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from app.store.policy_store import PolicyStore
 
 # Of the states of one page of a list; at least one is in it.
 MAX_STATES_BYTES = 8 * 1024 * 1024
+# From then on a page is as long as it is; one state may take longer by itself.
+MAX_STATES_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,9 @@ async def list_states(
     after: str,
     limit: int,
 ) -> StatesPage:
-    """States of at most ``limit`` aggregates behind the id ``after``; fewer where they are large.
+    """States of at most ``limit`` aggregates behind the id ``after``.
+
+    Fewer where they are large, or take long.
 
     An aggregate on which the reducer fails is no obstacle: why it does stands in its place.
 
@@ -125,7 +130,10 @@ async def list_states(
     found = await reader.list_aggregates(aggregate_type, after=after, limit=limit)
     states: list[ListedState] = []
     size = 0
+    deadline = time.monotonic() + MAX_STATES_S
     for aggregate_id, version in found:
+        if states and time.monotonic() > deadline:
+            return StatesPage(states, states[-1].aggregate_id)
         try:
             # It may be at a later version by now.
             state = await get_state(reader, fold_process, reducer, aggregate_type, aggregate_id)
