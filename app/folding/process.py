@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 # One answer takes a turn and an event's time at most. Later the machine is at fault, or we are.
 ANSWER_TIMEOUT_S: Final = 60.0
 MAX_WAITING: Final = 1_000
+# For a turn, which others give up after a quarter of a second unless a single event takes longer.
+TURN_TIMEOUT_S: Final = 10.0
 # After `close`: what takes longer is not waited for by a service that stops.
 CLOSE_S: Final = 2.0
 # Of a process that has died, and not by somebody else's hand: what it was evaluating was too much.
@@ -147,28 +149,40 @@ class FoldProcess:
             raise FoldUnavailable(f"{MAX_WAITING} calls wait to be folded already")
         self._waiting += 1
         try:
-            return await self._ask_in_turn(request)
+            async with self._its_turn():
+                return await self._ask_in_turn(request)
         finally:
             self._waiting -= 1
 
+    @asynccontextmanager
+    async def _its_turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(TURN_TIMEOUT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise FoldUnavailable("what others have folded takes too long") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
+
     async def _ask_in_turn(self, request: CheckRequest | FoldRequest) -> Answer:
-        async with self._turn:
-            for _ in range(2):
-                if self._is_stopped:
-                    break
-                try:
-                    async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                        return await self._exchange(framed(request))
-                except _ProcessDied as error:
-                    logger.warning("%s", error)
-                    if error.reason is not None:
-                        raise
-                except TimeoutError:
-                    raise FoldUnavailable(
-                        f"the fold process has not answered for {ANSWER_TIMEOUT_S:g} s"
-                    ) from None
-                except OSError as error:
-                    raise FoldUnavailable(f"the fold process cannot be started: {error}") from error
+        for _ in range(2):
+            if self._is_stopped:
+                break
+            try:
+                async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                    return await self._exchange(framed(request))
+            except _ProcessDied as error:
+                logger.warning("%s", error)
+                if error.reason is not None:
+                    raise
+            except TimeoutError:
+                raise FoldUnavailable(
+                    f"the fold process has not answered for {ANSWER_TIMEOUT_S:g} s"
+                ) from None
+            except OSError as error:
+                raise FoldUnavailable(f"the fold process cannot be started: {error}") from error
         raise FoldUnavailable("the fold process has been ended")
 
     async def _exchange(self, message: bytes) -> Answer:

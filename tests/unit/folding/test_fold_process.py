@@ -149,8 +149,9 @@ async def test_one_that_is_killed_while_it_folds_is_no_fault_of_the_events(
 ) -> None:
     await assert_folds(folds)
     pid = pid_of(folds)
-    folding = asyncio.create_task(folds.fold(jsonata(SLOW), None, history({})))
-    await asyncio.sleep(0.05)
+    # Of twenty, so that it is at it when it is killed, however fast the machine is.
+    folding = asyncio.create_task(folds.fold(jsonata(SLOW), None, history(*[{}] * 20)))
+    await asyncio.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     assert await folding == b"40000200000"
     assert not psutil.pid_exists(pid)
@@ -220,6 +221,21 @@ async def test_more_calls_than_can_wait_are_refused(
     monkeypatch.setattr(process, "MAX_WAITING", 2)
     answers = await asyncio.gather(*[assert_folds(folds) for _ in range(3)], return_exceptions=True)
     assert [type(answer) for answer in answers] == [type(None), type(None), FoldUnavailable]
+    await assert_folds(folds)
+
+
+async def test_one_that_waits_long_for_its_turn_is_refused(
+    folds: FoldProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await assert_folds(folds)
+    slow = asyncio.create_task(folds.fold(jsonata(BACK_AND_FORTH), None, history({})))
+    await asyncio.sleep(0.05)
+    monkeypatch.setattr(process, "TURN_TIMEOUT_S", 0.1)
+    with pytest.raises(FoldUnavailable, match="takes too long"):
+        await assert_folds(folds)
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
     await assert_folds(folds)
 
 
