@@ -95,7 +95,8 @@ class BatchMember:
 class Room:
     """What a batch has room for; its first member always fits."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_appends: int) -> None:
+        self._max_appends = max_appends
         self._appends = self._events = self._json_bytes = 0
 
     def is_taken_by(self, member: BatchMember) -> bool:
@@ -103,7 +104,7 @@ class Room:
         events = self._events + len(member.append.events)
         json_bytes = self._json_bytes + member.json_bytes
         if self._appends > 0 and (
-            self._appends >= MAX_APPENDS_OF_BATCH
+            self._appends >= self._max_appends
             or events > MAX_EVENTS_OF_BATCH
             or json_bytes > MAX_BYTES_OF_BATCH
         ):

@@ -15,13 +15,23 @@ from typing import Any, Protocol, TypeAlias
 
 from app.errors import DatabaseBusy, ServiceBusy
 from app.events import Append
-from app.store.batch_member import MAX_EVENTS_OF_BATCH, BatchMember, Outcome, Room, Tell
+from app.store.batch_member import (
+    MAX_APPENDS_OF_BATCH,
+    MAX_EVENTS_OF_BATCH,
+    BatchMember,
+    Outcome,
+    Room,
+    Tell,
+)
 from app.store.turns import Turns
 
 # While one batch is committed, the next one is put together. As long as full batches wait, which
 # keep the database busy and not the disk, there are more writers.
 WRITERS = 2
 MAX_WRITERS = 4
+# Of the appends at hand: two are written, those of the third are answered or asked meanwhile.
+PARTS = 3
+LEAST_APPENDS_OF_PART = 8
 SWEEP_EVERY_S = 0.25
 # By an idle writer, unless the connection is wanted elsewhere.
 KEEP_CONNECTION_S = 1.0
@@ -245,7 +255,7 @@ class GroupCommit:
         """
         self._is_called = False
         batch: list[BatchMember] = []
-        room = Room()
+        room = Room(self._most_appends())
         while self._ready:
             if not room.is_taken_by(self._ready[0]):
                 break
@@ -263,6 +273,17 @@ class GroupCommit:
         if self._ready:
             self._call_writer()
         return batch
+
+    def _most_appends(self) -> int:
+        """How many a batch may have: a part of all, where another one is being written.
+
+        With all of them on their way to the database, this process would have nothing to do until
+        one batch comes back, and the database nothing while it is answered.
+        """
+        if self._writers <= 1:
+            return MAX_APPENDS_OF_BATCH
+        part = len(self._at_hand) // PARTS
+        return min(max(part, LEAST_APPENDS_OF_PART), MAX_APPENDS_OF_BATCH)
 
     def _followers(self, first: BatchMember, room: Room) -> list[BatchMember]:
         """Those who wait behind ``first`` at its aggregate and can be written with it."""
