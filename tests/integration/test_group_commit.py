@@ -5,7 +5,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from app.store import event_store as event_store_module
 from app.store.connection import Connection as PoolConnection
 from app.store.connection import Database
 from app.store.event_store import EventStore
+from app.store.turns import Turns
 from tests.conftest import connect
 from tests.integration.client_sql import Connection
 from tests.integration.support import (
@@ -136,7 +137,38 @@ async def test_batches_are_bounded(event_store: EventStore, sql: Connection) -> 
     assert None not in outcomes
     sizes = await transactions(sql)
     assert max(sizes) == batch_member.MAX_APPENDS_OF_BATCH
-    assert len(sizes) == 3
+    assert sum(sizes) == 300
+    # The first has no other beside it; of what is left, each takes a third.
+    assert len(sizes) <= 6
+
+
+async def test_while_a_batch_is_written_another_takes_a_third_of_what_is_at_hand() -> None:
+    sizes: list[int] = []
+    may_end = asyncio.Event()
+
+    class Writer:
+        is_to_be_released = False
+
+        async def write(self, appends: Sequence[Append]) -> list[Appended | None]:
+            sizes.append(len(appends))
+            await may_end.wait()
+            return [None] * len(appends)
+
+    async def write_alone(_: Append) -> None:
+        raise AssertionError("nothing is written alone here")
+
+    commit = group_commit.GroupCommit(
+        lambda: nullcontext(Writer()), write_alone, Turns(), max_waiting=1_000, wait_s=60
+    )
+    tasks = [asyncio.create_task(commit.append(new_append("first")))]
+    await asyncio.sleep(0.01)
+    tasks += [asyncio.create_task(commit.append(new_append(f"o-{n}"))) for n in range(62)]
+    await asyncio.sleep(0.01)
+    assert sizes == [1, 63 // 3]
+    may_end.set()
+    await asyncio.gather(*tasks)
+    assert sum(sizes) == 63
+    await commit.drain()
 
 
 async def test_batches_are_bounded_by_events_and_bytes_and_large_appends_go_alone(
