@@ -20,6 +20,7 @@ EventStoreError
 │   ├── SnapshotManaged          the store makes the snapshots of the type itself
 │   ├── PositionConflict
 │   └── StoreChanged             positions of another store: restored, rebuilt
+├── EventsDetached               the events are in months that are detached from the archive
 ├── FoldFailed                   a reducer fails on an event
 ├── PositionNotReached           a projection has not come so far in the time that was given
 └── Unavailable                  worth repeating later
@@ -32,6 +33,7 @@ EventStoreError
 """
 
 from collections.abc import Sequence
+from datetime import date
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -232,6 +234,20 @@ class StoreChanged(Conflict):
         super().__init__(reason)
         self.store_id = store_id
         self.expected_store_id = expected_store_id
+
+
+class EventsDetached(EventStoreError):
+    """The answer needs events of ``months``, by their first days, which are detached.
+
+    ``resume_after``: the position behind which the feed goes on without them; None: it is not about
+    the feed.
+    """
+
+    def __init__(self, months: Sequence[date], resume_after: int | None = None) -> None:
+        names = ", ".join(f"{month.year:04}-{month.month:02}" for month in months)
+        super().__init__(f"the archive's months {names} are detached")
+        self.months = [f"{month.year:04}-{month.month:02}" for month in months]
+        self.resume_after = resume_after
 
 
 class FoldFailed(EventStoreError):

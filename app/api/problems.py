@@ -54,6 +54,7 @@ KINDS: dict[type[Exception], Kind] = {
     errors.SnapshotManaged: Kind(409, "snapshot-managed", "The store makes these snapshots"),
     errors.PositionConflict: Kind(409, "position-conflict", "The stored position forbids this one"),
     errors.StoreChanged: Kind(409, "store-changed", "The positions are those of another store"),
+    errors.EventsDetached: Kind(410, "events-detached", "The events are detached from the archive"),
     PreconditionFailed: Kind(412, "version-conflict", "Optimistic concurrency check failed"),
     BodyTooLargeError: Kind(413, "body-too-large", "The body is too large"),
     errors.InvalidInput: Kind(422, "invalid-input", "The request cannot be stored or answered"),

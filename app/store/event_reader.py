@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from asyncpg import Record
 from msgspec import Raw
 
+from app.errors import EventsDetached
 from app.events import RecordedEvent, Snapshot
-from app.store.connection import Database
+from app.store.archived_months import FoundOfAggregate, attached, fetch_of_aggregate, months_of
+from app.store.connection import Connection, Database
 from app.store.feed_scan import FeedHead, FeedPage, feed_head, scan_feed
 from app.store.feed_statement import FeedFilter
 from app.store.rows import LARGE_JSON_BYTES, complete_page, recorded_event
-from app.store.statements import statement
+from app.store.statements import statement, with_months
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,10 @@ class LoadedAggregate:
 
 
 class EventReader:
-    """Reads events; each method is one statement, or one and later ones where that is said."""
+    """Reads events; each method is one statement, or one and later ones where that is said.
+
+    Where events have moved to the archive, later ones look there (`archived_months`).
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,6 +68,9 @@ class EventReader:
 
         By rising version; with ``backward`` by falling version, and ``from_version`` is then the
         higher bound. Fewer where they are large (`rows.complete_page`).
+
+        Raises:
+            EventsDetached: Some are in months that are detached from the archive.
         """
         bounds: tuple[int, ...]
         if backward:
@@ -70,16 +79,21 @@ class EventReader:
             to_version = min(to_version, from_version + limit - 1)
             name, bounds = "read_events", (from_version, to_version)
         async with self._database.connection() as connection:
-            rows = await connection.fetch(statement(name), aggregate_type, aggregate_id, *bounds)
-            version = rows[0]["aggregate_version"] or 0
-            found = [] if rows[0]["event_id"] is None else rows
-            events, ends_early, _ = await complete_page(connection, found)
+            found = await fetch_of_aggregate(
+                connection, statement(name), aggregate_type, aggregate_id, *bounds
+            )
+            version = found.rows[0]["aggregate_version"]
+            rows = [] if found.rows[0]["event_id"] is None else found.rows
+            if backward:
+                highest = min(from_version, version)
+                reached = lowest = max(to_version, highest - limit + 1)
+            else:
+                lowest, highest = from_version, min(to_version, version)
+                reached = to_version
+            _refuse_missing(found, rows=len(rows), versions=highest - max(lowest, 1) + 1)
+            events, ends_early, _ = await complete_page(connection, rows, months=found.months)
         if ends_early:
             reached = events[-1].version
-        elif backward:
-            reached = max(to_version, min(from_version, version) - limit + 1)
-        else:
-            reached = to_version
         return EventsPage(version, events, reached)
 
     async def load_aggregate(
@@ -99,9 +113,13 @@ class EventReader:
         ``at_version`` and ``as_of`` bound what is loaded: no version beyond the first, and no
         event from the first one on that occurred after the second. With ``reducer_hash``, only a
         snapshot is usable that the store has made with this reducer.
+
+        Raises:
+            EventsDetached: Some events are in months that are detached from the archive.
         """
         async with self._database.connection() as connection:
-            head, *rows = await connection.fetch(
+            found = await fetch_of_aggregate(
+                connection,
                 statement("load_aggregate"),
                 aggregate_type,
                 aggregate_id,
@@ -111,7 +129,16 @@ class EventReader:
                 limit,
                 reducer_hash,
             )
-            events, ends_early, _ = await complete_page(connection, rows)
+            head, *rows = found.rows
+            loaded_version = head["loaded_version"] or 0
+            reached = min(loaded_version, (head["snapshot_version"] or 0) + limit)
+            if as_of is not None and found.detached:
+                # Which event is the first that occurred later is not known without them.
+                raise EventsDetached(found.detached)
+            _refuse_missing(
+                found, rows=len(rows), versions=reached - (head["snapshot_version"] or 0)
+            )
+            events, ends_early, _ = await complete_page(connection, rows, months=found.months)
         snapshot = None
         if head["snapshot_version"] is not None:
             snapshot = Snapshot(
@@ -119,11 +146,8 @@ class EventReader:
                 Raw(head["snapshot_state"]),
                 head["snapshot_created_at"],
             )
-        loaded_version = head["loaded_version"] or 0
         if ends_early:
             reached = events[-1].version
-        else:
-            reached = min(loaded_version, (snapshot.version if snapshot else 0) + limit)
         return LoadedAggregate(
             head["aggregate_version"] or 0, loaded_version, snapshot, events, reached
         )
@@ -148,9 +172,15 @@ class EventReader:
         return [(row["aggregate_id"], row["version"]) for row in rows]
 
     async def get_event(self, event_id: UUID) -> RecordedEvent | None:
-        """The event with this id, or None."""
+        """The event with this id, or None.
+
+        Raises:
+            EventsDetached: It is in a month that is detached from the archive.
+        """
         async with self._database.connection() as connection:
             row = await connection.fetchrow(statement("get_event"), event_id)
+            if row is None:
+                row = await _archived_event(connection, event_id)
         return None if row is None else recorded_event(row)
 
     async def feed_head(self) -> FeedHead:
@@ -191,3 +221,20 @@ class EventReader:
                 head=head,
                 large_json_bytes=large_json_bytes,
             )
+
+
+def _refuse_missing(found: FoundOfAggregate, *, rows: int, versions: int) -> None:
+    """Versions have no holes: where rows are missing, they are in months that are detached."""
+    if rows < versions and found.detached:
+        raise EventsDetached(found.detached)
+
+
+async def _archived_event(connection: Connection, event_id: UUID) -> Record | None:
+    position = await connection.fetchval(statement("archived_position"), event_id)
+    if position is None:
+        return None
+    months = await months_of(connection, [position])
+    row = await connection.fetchrow(with_months(statement("get_event"), attached(months)), event_id)
+    if row is None:
+        raise EventsDetached([each.month for each in months if each.is_detached])
+    return row

@@ -4,24 +4,30 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import asyncpg
+from asyncpg import Record
 
 from app.errors import (
     DatabaseBusy,
     DatabaseUnreachable,
+    EventsDetached,
     EventStoreError,
     OutcomeUnknown,
 )
 from app.events import NULL, Append, Appended
 from app.store.append_statement import insert_append, insert_batch, is_refusal
+from app.store.archived_months import ArchivedMonth, attached, months_of
 from app.store.connection import Connection, Database, give_up, is_lost, translating
 from app.store.driver_errors import CONNECTION_FAILURES, is_deadlock, is_lock_timeout
 from app.store.group_commit import BatchWriter, GroupCommit, NotTogether
-from app.store.statements import statement
+from app.store.statements import statement, with_months
 from app.store.turns import Turns
 
 DEADLOCK_ATTEMPTS = 5
+# Each but the first means that events have moved meanwhile, or that their month is detached.
+LOOK_UP_ATTEMPTS = 5
 # An append that meets a stranger's lock holds up those that share its statement no longer than
 # this; longer than the commit of another process takes that appends to the same aggregate.
 SHARED_LOCK_TIMEOUT_S = 0.05
@@ -201,8 +207,11 @@ class EventStore:
     async def look_up_appends(self, appends: Sequence[Append]) -> list[LookedUpAppend]:
         """What is stored of each append, and its aggregate's version, in one database snapshot.
 
+        Where events are archived, looked up once more in their months.
+
         Raises:
             UnstorableValue: PostgreSQL cannot hold a value; which one is not known here.
+            EventsDetached: An event is in a month that is detached from the archive.
         """
         events = [
             (index, ordinal, append.aggregate_type, append.aggregate_id)
@@ -211,8 +220,8 @@ class EventStore:
         ]
         new_events = [event for append in appends for event in append.events]
         async with self._database.connection(storing=True) as connection:
-            rows = await connection.fetch(
-                statement("look_up_appends"),
+            rows = await _look_up(
+                connection,
                 [append.aggregate_type for append in appends],
                 [append.aggregate_id for append in appends],
                 [append.following_event_id for append in appends],
@@ -235,6 +244,24 @@ class EventStore:
             else:
                 looked_up[index].found.append(FoundEvent(ordinal, version, position, is_same))
         return looked_up
+
+
+async def _look_up(connection: Connection, *parameters: Any) -> list[Record]:
+    """Rows of ``look_up_appends.sql``, also of events that are archived."""
+    sql = statement("look_up_appends")
+    rows = await connection.fetch(sql, *parameters)
+    months: list[ArchivedMonth] = []
+    for _ in range(LOOK_UP_ATTEMPTS):
+        archived = [
+            row["global_position"]
+            for row in rows
+            if row["ordinal"] is not None and row["is_same"] is None
+        ]
+        if not archived:
+            return rows
+        months = await months_of(connection, archived)
+        rows = await connection.fetch(with_months(sql, attached(months)), *parameters)
+    raise EventsDetached([each.month for each in months if each.is_detached])
 
 
 def _do_nothing() -> None:

@@ -2,9 +2,14 @@
 
 import time
 from dataclasses import dataclass
+from datetime import date
+from typing import NamedTuple
 
-from app.errors import StoreChanged
+from asyncpg import Record
+
+from app.errors import EventsDetached, StoreChanged
 from app.events import RecordedEvent
+from app.store.archived_months import ArchivedMonth, archived_months, attached, between
 from app.store.connection import Connection
 from app.store.feed_statement import FeedFilter, feed_statement
 from app.store.rows import LARGE_JSON_BYTES, complete_page
@@ -20,10 +25,14 @@ QUICK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class FeedHead:
-    """The safe position, and the store whose position it is."""
+    """The safe position, and the store whose position it is.
+
+    ``archived_position``: the highest that has moved to the archive, as of about then.
+    """
 
     safe_position: int
     store_id: str
+    archived_position: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ class FeedPage:
 async def feed_head(connection: Connection) -> FeedHead:
     """The head of the feed as of now."""
     [row] = await connection.fetch(statement("safe_position"))
-    return FeedHead(row["safe_position"], row["store_id"])
+    return FeedHead(row["safe_position"], row["store_id"], row["archived_position"])
 
 
 async def scan_feed(
@@ -63,10 +72,11 @@ async def scan_feed(
     the rows up to it: in one snapshot the reader would miss a transaction that commits between
     its snapshot and its look at the marks. ``head``: one that was read earlier, to end there.
 
-    With a filter, window by window, for about a second if nothing is found. Large events take
-    ``large_json_bytes`` at most together, or one.
+    With a filter, or through the archive, window by window, for about a second if nothing is found.
+    Large events take ``large_json_bytes`` at most together, or one.
 
     Raises:
+        EventsDetached: The next events are in a month that is detached from the archive.
         StoreChanged: The store is not ``store_id``, or has never handed out so high a position.
     """
     if head is None:
@@ -78,36 +88,120 @@ async def scan_feed(
     else:
         reached, end = after, head.safe_position
     events: list[RecordedEvent] = []
-    window = WINDOW
+    windows = _Windows(connection, feed_filter, backward=backward)
+    if head.archived_position >= (1 if backward else after + 1):
+        await windows.look_at_archive()
+    width = WINDOW
     deadline = time.monotonic() + SCAN_FOR_S
     while reached > end if backward else reached < end:
         started_at = time.monotonic()
         stop = end
-        if not feed_filter.is_empty:
-            stop = max(end, reached - window) if backward else min(end, reached + window)
-        sql, parameters = feed_statement(
-            feed_filter, start=reached, stop=stop, limit=limit - len(events), backward=backward
+        if windows.is_archive_near or not feed_filter.is_empty:
+            stop = max(end, reached - width) if backward else min(end, reached + width)
+        try:
+            window = await windows.read(reached, stop, limit - len(events))
+        except EventsDetached:
+            if not events:
+                raise
+            break
+        page = await complete_page(
+            connection, window.rows, months=window.months, budget=large_json_bytes
         )
-        if feed_filter.is_empty:
-            rows = await connection.fetch(sql, *parameters)
-        else:
-            # Unnamed, so planned for these very values. After five runs of a named one, PostgreSQL
-            # takes a plan for any values, which walks the whole feed for a rare event type: 24 ms
-            # instead of 0.4 in 200,000 events, and more with each event.
-            planned = await connection.prepare(sql, name="")
-            rows = await planned.fetch(*parameters)
-        page = await complete_page(connection, rows, budget=large_json_bytes)
         events += page.events
         if page.ends_early or len(events) == limit:
             return FeedPage(head, events, events[-1].global_position)
-        reached = stop
+        reached = window.stop
         large_json_bytes -= page.large_json_bytes
         now = time.monotonic()
         if now > deadline or large_json_bytes <= 0:
             break
         if now - started_at < QUICK_S:
-            window *= 2
+            width *= 2
     return FeedPage(head, events, reached)
+
+
+class _Window(NamedTuple):
+    """Rows up to ``stop``, or the first ones, of live events and of these months of the archive."""
+
+    rows: list[Record]
+    stop: int
+    months: list[date]
+
+
+class _Windows:
+    """Reads the feed's rows between two positions, wherever they are."""
+
+    def __init__(self, connection: Connection, feed_filter: FeedFilter, *, backward: bool) -> None:
+        self._connection = connection
+        self._filter = feed_filter
+        self._backward = backward
+        self._months: list[ArchivedMonth] = []
+
+    @property
+    def is_archive_near(self) -> bool:
+        """Whether some of the events to come may be archived."""
+        return bool(self._months)
+
+    async def look_at_archive(self) -> None:
+        """Find out which months there are."""
+        self._months = await archived_months(self._connection)
+
+    async def read(self, reached: int, stop: int, limit: int) -> _Window:
+        """From ``reached`` (exclusive) to ``stop`` (inclusive), or to where a month is detached.
+
+        Raises:
+            EventsDetached: The very next events may be of a month that is detached.
+        """
+        while True:
+            stop = self._before_detached(reached, stop)
+            low, high = self._bounds(reached, stop)
+            months = attached(between(self._months, low, high))
+            rows = await self._fetch(reached, stop, limit, months)
+            if rows:
+                wanted = set(rows[0]["archived_months"] or ())
+            else:
+                there = await archived_months(self._connection)
+                wanted = {each.month for each in between(there, low, high)}
+            if wanted <= set(months):
+                return _Window(rows, stop, months)
+            # Events have moved since the months were looked at: perhaps from under this statement.
+            await self.look_at_archive()
+
+    async def _fetch(self, reached: int, stop: int, limit: int, months: list[date]) -> list[Record]:
+        sql, parameters = feed_statement(
+            self._filter,
+            start=reached,
+            stop=stop,
+            limit=limit,
+            backward=self._backward,
+            months=months,
+        )
+        if self._filter.is_empty:
+            return await self._connection.fetch(sql, *parameters)
+        # Unnamed, so planned for these very values. After five runs of a named one, PostgreSQL
+        # takes a plan for any values, which walks the whole feed for a rare event type: 24 ms
+        # instead of 0.4 in 200,000 events, and more with each event.
+        planned = await self._connection.prepare(sql, name="")
+        return await planned.fetch(*parameters)
+
+    def _bounds(self, reached: int, stop: int) -> tuple[int, int]:
+        """The lowest and the highest position of a window, both inclusive."""
+        return (stop, reached - 1) if self._backward else (reached + 1, stop)
+
+    def _before_detached(self, reached: int, stop: int) -> int:
+        there = between(self._months, *self._bounds(reached, stop))
+        detached = [each for each in there if each.is_detached]
+        if not detached:
+            return stop
+        if self._backward:
+            stop = max(each.max_position for each in detached) + 1
+            is_next, resume_after = stop >= reached, None
+        else:
+            stop = min(each.min_position for each in detached) - 1
+            is_next, resume_after = stop <= reached, max(each.max_position for each in detached)
+        if is_next:
+            raise EventsDetached([each.month for each in detached], resume_after)
+        return stop
 
 
 async def _refuse_other_store(

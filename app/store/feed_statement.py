@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -10,10 +10,13 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    BindParameter,
     ColumnElement,
     Dialect,
     Text,
+    and_,
     bindparam,
+    case,
     func,
     literal_column,
     select,
@@ -22,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import asyncpg
 
 from app.events import RecordedEvent
-from app.store.statements import fragment
-from app.store.tables import events
+from app.store.statements import fragment, with_months
+from app.store.tables import archive_months, archive_state, events
 
 _TIME_LENGTH = len("2026-11-23T10:15:00.000000Z")
 _DIALECT: Dialect = asyncpg.dialect()  # type: ignore[no-untyped-call]
@@ -107,7 +110,13 @@ def _as_text(time: datetime) -> str:
 
 
 def feed_statement(
-    feed_filter: FeedFilter, *, start: int, stop: int, limit: int, backward: bool
+    feed_filter: FeedFilter,
+    *,
+    start: int,
+    stop: int,
+    limit: int,
+    backward: bool,
+    months: Sequence[date] = (),
 ) -> tuple[str, list[Any]]:
     """The statement for a page of the feed, with ``$n`` parameters for asyncpg, and their values.
 
@@ -117,11 +126,14 @@ def feed_statement(
     nothing there matches. Index: idx_events_global_position; where the filter wants few of all
     events, idx_events_type, idx_events_aggregate or idx_events_occurred, which only a plan for the
     given values can tell.
+
+    Of the live events, and of these ``months`` of the archive. A last column, ``archived_months``,
+    has the months in which others of these positions may be at that moment; null: there are none.
     """
     values = feed_filter.values
     sql, names = _compiled(tuple(values), backward)
     values |= {"start": start, "stop": stop, "limit": limit}
-    return sql, [values[name] for name in names]
+    return with_months(sql, months), [values[name] for name in names]
 
 
 @cache
@@ -133,6 +145,7 @@ def _compiled(conditions: Sequence[str], backward: bool) -> tuple[str, list[str]
     rows = (
         select(text(fragment("small_event_as_text")))
         .select_from(events)
+        .with_hint(events, "ONLY", "postgresql")
         .where(position < start if backward else position > start)
         .where(position >= stop if backward else position <= stop)
         .where(*map(_condition, conditions))
@@ -142,12 +155,27 @@ def _compiled(conditions: Sequence[str], backward: bool) -> tuple[str, list[str]
     )
     page_position: ColumnElement[int] = literal_column("global_position")
     statement = (
-        select(text(fragment("event_if_small")))
+        select(text(fragment("event_if_small")), _archived_months(start, stop, backward))
         .select_from(rows)
         .order_by(page_position.desc() if backward else page_position)
     )
     compiled = statement.compile(dialect=_DIALECT)
     return str(compiled), list(compiled.positiontup or ())
+
+
+def _archived_months(
+    start: BindParameter[int], stop: BindParameter[int], backward: bool
+) -> ColumnElement[Any]:
+    months, state = archive_months.c, archive_state.c
+    if backward:
+        is_there = and_(months.max_position >= stop, months.min_position < start)
+        is_near = state.position >= stop
+    else:
+        is_there = and_(months.max_position > start, months.min_position <= stop)
+        is_near = state.position > start
+    there = select(func.array_agg(months.month)).where(is_there).scalar_subquery()
+    # Nearly always nothing has moved that is so new, and the months are not looked at.
+    return select(case((is_near, there))).scalar_subquery().label("archived_months")
 
 
 def _condition(name: str) -> ColumnElement[bool]:

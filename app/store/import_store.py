@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -10,12 +10,13 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from app.errors import DatabaseBusy, DatabaseUnreachable, OutcomeUnknown
+from app.errors import DatabaseBusy, DatabaseUnreachable, EventsDetached, OutcomeUnknown
 from app.events import NULL, ImportedEvent
 from app.store.append_statement import is_refusal
+from app.store.archived_months import archived_months, attached
 from app.store.connection import Connection, Database
 from app.store.driver_errors import is_deadlock
-from app.store.statements import statement
+from app.store.statements import statement, with_months
 
 COLUMNS = (
     "event_id",
@@ -104,6 +105,7 @@ class ImportStore:
             UnstorableValue: PostgreSQL cannot hold a value; which one is not known here.
             DatabaseUnreachable: Nothing was stored.
             DatabaseBusy: Nothing was stored.
+            EventsDetached: Lines may stand for events of detached months; nothing was stored.
             OutcomeUnknown: The connection was lost during the commit.
         """
         try:
@@ -172,15 +174,30 @@ async def _look_up(
             and line.event.version <= versions[line.aggregate]
         )
     ]
-    return Stored(versions, await _compare(connection, compared) if compared else {})
+    if not compared:
+        return Stored(versions, {})
+    months: list[date] = []
+    if row["archived_months"]:
+        of_chunk = [
+            each
+            for each in await archived_months(connection)
+            if each.month in row["archived_months"]
+        ]
+        detached = [each.month for each in of_chunk if each.is_detached]
+        if detached:
+            raise EventsDetached(detached)
+        months = attached(of_chunk)
+    return Stored(versions, await _compare(connection, compared, months))
 
 
 async def _compare(
-    connection: Connection, compared: Sequence[tuple[int, ImportLine, bool]]
+    connection: Connection,
+    compared: Sequence[tuple[int, ImportLine, bool]],
+    months: Sequence[date],
 ) -> dict[int, FoundEvent]:
     events = [line.event for _, line, _ in compared]
     rows = await connection.fetch(
-        statement("compare_import"),
+        with_months(statement("compare_import"), months),
         [ordinal for ordinal, _, _ in compared],
         [line.event_id if is_there else None for _, line, is_there in compared],
         [event.aggregate_type for event in events],

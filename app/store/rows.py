@@ -1,14 +1,17 @@
 """Rows of the events table as the structs that answers are encoded from."""
 
 from collections.abc import Sequence
+from datetime import date
 from typing import NamedTuple, TypeAlias
 
 from asyncpg import Record
 from msgspec import Raw
 
+from app.errors import EventsDetached
 from app.events import NULL, RecordedEvent
+from app.store.archived_months import attached, months_of
 from app.store.connection import Connection
-from app.store.statements import statement
+from app.store.statements import statement, with_months
 
 # Of the large events of one page. A page takes this, and 8 KiB for each small one, at most.
 LARGE_JSON_BYTES = 8 * 1024 * 1024
@@ -51,6 +54,21 @@ def recorded_event(row: Record, json: Json | None = None) -> RecordedEvent:
     )
 
 
+async def _large_json(
+    connection: Connection, positions: Sequence[int], months: Sequence[date], budget: int
+) -> list[Record]:
+    """Rows of ``large_json.sql``; that of the first position is among them."""
+    sql = statement("large_json")
+    found = await connection.fetch(with_months(sql, months), positions, budget)
+    if not found or found[0]["global_position"] != positions[0]:
+        # It has moved to the archive since the page was read.
+        there = await months_of(connection, positions)
+        found = await connection.fetch(with_months(sql, attached(there)), positions, budget)
+        if not found or found[0]["global_position"] != positions[0]:
+            raise EventsDetached([each.month for each in there if each.is_detached])
+    return found
+
+
 class Page(NamedTuple):
     """Events, whether they end early since they grew too large, and what the large ones take."""
 
@@ -60,18 +78,23 @@ class Page(NamedTuple):
 
 
 async def complete_page(
-    connection: Connection, rows: Sequence[Record], *, budget: int = LARGE_JSON_BYTES
+    connection: Connection,
+    rows: Sequence[Record],
+    *,
+    months: Sequence[date] = (),
+    budget: int = LARGE_JSON_BYTES,
 ) -> Page:
     """The events of ``rows`` in their order, or the first ones.
 
     Rows of large events come without their JSON, so that ten thousand of them take little memory.
     It is read here, by one more statement, for as many as ``budget`` (bytes) allows; at least one.
-    Events never change, so the later statement tells of the same ones.
+    Events never change, so the later statement tells of the same ones; besides the live events, it
+    looks at these ``months`` of the archive.
     """
     large = [row["global_position"] for row in rows if row["event_data"] is None]
     if not large:
         return Page([recorded_event(row) for row in rows], ends_early=False, large_json_bytes=0)
-    found = await connection.fetch(statement("large_json"), large, budget)
+    found = await _large_json(connection, large, months, budget)
     large_json_bytes = sum(row["bytes"] for row in found)
     json_of: dict[int, Json] = {position: (data, metadata) for position, data, metadata, _ in found}
     events = []

@@ -1,26 +1,57 @@
 """Loads the fixed statements: one a file in ``sql/``, and what they share in ``sql/fragments/``."""
 
 import re
+from collections.abc import Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 
 SQL_DIR = Path(__file__).parent / "sql"
 FRAGMENTS_DIR = SQL_DIR / "fragments"
 
-_FRAGMENT = re.compile(r"<<(\w+)>>")
+LIVE_EVENTS = "ONLY events"
+
+_LIVE_EVENTS = re.compile(rf"\b{LIVE_EVENTS}\b(?! AS)")
+_FRAGMENT = re.compile(r"<<(\w+)(?:\(([^()]*)\))?>>")
 
 
 @cache
 def statement(name: str) -> str:
     """The text of ``sql/<name>.sql``, with its heading comment; parameters are ``$1 … $n``.
 
-    ``<<name>>`` in it stands for ``fragment(name)``.
+    ``<<name>>`` in it stands for ``fragment(name)``; ``<<name(a, b)>>`` for that with ``a`` and
+    ``b`` for its ``{0}`` and ``{1}``.
 
     Raises:
         FileNotFoundError: There is no such statement.
     """
     text = (SQL_DIR / f"{name}.sql").read_text(encoding="utf-8")
-    return _FRAGMENT.sub(lambda match: fragment(match[1]), text)
+    return _FRAGMENT.sub(_with_fragment, text)
+
+
+def _with_fragment(match: re.Match[str]) -> str:
+    name, arguments = match.groups()
+    text = fragment(name)
+    for index, argument in enumerate((arguments or "").split(",")):
+        text = text.replace(f"{{{index}}}", argument.strip())
+    return text
+
+
+def with_months(sql: str, months: Sequence[date]) -> str:
+    """A statement over live events, ``ONLY events``, made one over those of some months as well.
+
+    Over the tables of these months by name, so that the others are neither planned for nor locked.
+    """
+    if not months:
+        return sql
+    tables = [LIVE_EVENTS, *(f"ONLY {month_table(month)}" for month in sorted(months))]
+    union = " UNION ALL ".join(f"TABLE {table}" for table in tables)
+    return _LIVE_EVENTS.sub(f"({union}) AS events", sql)
+
+
+def month_table(month: date) -> str:
+    """The table of an archived month."""
+    return f"events_archive_{month.year:04}_{month.month:02}"
 
 
 @cache

@@ -1,10 +1,12 @@
 """The tables as SQLAlchemy metadata: what `alembic check` compares the database with."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Identity,
     Index,
@@ -42,6 +44,52 @@ events = Table(
     Index("idx_events_type", "event_type", "global_position"),
     Index("idx_events_occurred", "occurred_at"),
     Index("idx_events_global_position", "global_position", unique=True),
+)
+
+# Its children, a table a month, are made when they are needed: `alembic check` leaves them out.
+events_archive = Table(
+    "events_archive",
+    metadata,
+    *(Column(column.name, column.type, nullable=column.nullable) for column in events.columns),
+)
+
+archived_aggregates = Table(
+    "archived_aggregates",
+    metadata,
+    Column("aggregate_type", String(255), primary_key=True),
+    Column("aggregate_id", String(255), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("months", ARRAY(Date), nullable=False),
+)
+
+archived_event_ids = Table(
+    "archived_event_ids",
+    metadata,
+    Column("event_id", UUID(as_uuid=False), primary_key=True),
+    Column("global_position", BigInteger, nullable=False),
+)
+
+archive_months = Table(
+    "archive_months",
+    metadata,
+    Column("month", Date, CheckConstraint("extract(day FROM month) = 1"), primary_key=True),
+    Column("events", BigInteger, nullable=False),
+    Column("min_position", BigInteger, nullable=False),
+    Column("max_position", BigInteger, nullable=False),
+    Column("detached_at", DateTime(timezone=True)),
+)
+
+archive_state = Table(
+    "archive_state",
+    metadata,
+    Column("is_only", Boolean, CheckConstraint("is_only"), primary_key=True, server_default=true()),
+    Column("position", BigInteger, nullable=False, server_default=text("0")),
+    Column(
+        "next_run_at",
+        DateTime(timezone=True),
+        nullable=False,
+        server_default=text("'-infinity'::timestamptz"),
+    ),
 )
 
 snapshots = Table(

@@ -8,15 +8,16 @@
 -- Rows: one: version, global_position, snapshot_version or null.
 -- Zero rows: the expectation is not met, nothing is stored.
 -- Errors: unique_violation of events_pkey (the id is taken) or of idx_events_aggregate (another
---   transaction took the version after this statement's snapshot); lock_not_available.
--- Index: idx_events_aggregate, backwards for max(version); snapshots_pkey.
+--   transaction took the version after this statement's snapshot), or the archive has it;
+--   lock_not_available.
+-- Index: idx_events_aggregate, backwards for the version, archived_aggregates_pkey where there is
+--   none; snapshots_pkey.
 INSERT INTO events (
   event_id, aggregate_type, aggregate_id, version, event_type, event_data, metadata, occurred_at,
   correlation_id, causation_id)
 SELECT $5, $1, $2, head.version + 1, $6, $7::text::jsonb, $8::text::jsonb, $9, $10, $11
 FROM (
-  SELECT coalesce((SELECT max(version) FROM events
-                   WHERE aggregate_type = $1 AND aggregate_id = $2), 0) AS version,
+  SELECT <<aggregate_version($1, $2)>> AS version,
          -- Before the row is inserted, and without a round trip of its own.
          set_config('lock_timeout', $12, true) AS lock_timeout
   -- Keeps the version from being looked up where it is used, each time.

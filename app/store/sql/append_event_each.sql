@@ -12,9 +12,11 @@
 --   positions rise in the order of the appends.
 -- Zero rows: all of them are refused.
 -- Errors: unique_violation of events_pkey (an id is taken) or of idx_events_aggregate (another
---   transaction took the version after this statement's snapshot); lock_not_available.
+--   transaction took the version after this statement's snapshot), or the archive has it;
+--   lock_not_available.
 -- The arrays come by subqueries, which hide their lengths from the planner: see append_batch.sql.
--- Index: idx_events_aggregate, backwards for max(version); events_pkey; snapshots_pkey.
+-- Index: idx_events_aggregate, backwards for the version, archived_aggregates_pkey where there is
+--   none; events_pkey; snapshots_pkey.
 INSERT INTO events (
   event_id, aggregate_type, aggregate_id, version, event_type, event_data, metadata, occurred_at,
   correlation_id, causation_id)
@@ -22,9 +24,7 @@ SELECT event_id, aggregate_type, aggregate_id, version + 1, event_type, event_da
        metadata::jsonb, occurred_at, correlation_id, causation_id
 FROM (
   SELECT asked.*,
-         coalesce((SELECT max(version) FROM events
-                   WHERE events.aggregate_type = asked.aggregate_type
-                     AND events.aggregate_id = asked.aggregate_id), 0) AS version
+         <<aggregate_version(asked.aggregate_type, asked.aggregate_id)>> AS version
   FROM unnest(
     (SELECT $1::text::text[]), (SELECT $2::text::text[]), (SELECT $3::text::int[]),
     (SELECT $4::boolean[]), (SELECT $5::text::uuid[]), (SELECT $6::text::uuid[]),
@@ -41,7 +41,7 @@ FROM (
 WHERE (SELECT set_config('lock_timeout', $13, true)) IS NOT NULL
   AND (expected_version IS NULL OR version = expected_version)
   AND (must_exist IS NOT TRUE OR version > 0)
-  AND (known_id IS NULL OR NOT EXISTS (SELECT FROM events WHERE events.event_id = found.known_id))
+  AND (known_id IS NULL OR NOT EXISTS (SELECT FROM ONLY events WHERE events.event_id = found.known_id))
 -- Positions are handed out in the order of the rows.
 ORDER BY ordinal
 RETURNING event_id, version, global_position,

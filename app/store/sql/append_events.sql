@@ -7,12 +7,13 @@
 -- Rows: version, global_position of each event, by version; snapshot_version or null in each.
 -- Zero rows: the expectation is not met, nothing is stored.
 -- Errors: unique_violation of events_pkey (an id is taken) or of idx_events_aggregate (another
---   transaction took the version after this statement's snapshot); lock_not_available.
+--   transaction took the version after this statement's snapshot), or the archive has it;
+--   lock_not_available.
 -- The arrays come by subqueries, which hide their lengths from the planner: see append_batch.sql.
--- Index: idx_events_aggregate, backwards for max(version); snapshots_pkey.
+-- Index: idx_events_aggregate, backwards for the version, archived_aggregates_pkey where there is
+--   none; snapshots_pkey.
 WITH head AS MATERIALIZED (
-  SELECT coalesce((SELECT max(version) FROM events
-                   WHERE aggregate_type = $1 AND aggregate_id = $2), 0) AS version,
+  SELECT <<aggregate_version($1, $2)>> AS version,
          -- Before the first row is inserted, and without a round trip of its own.
          set_config('lock_timeout', $13, true) AS lock_timeout
 ), inserted AS (

@@ -6,6 +6,7 @@
 --   The version and the last three are compared only where the line states them.
 -- Rows: ordinal, global_position, is_same of each line that has such an event; in any order.
 -- Zero rows: none has.
+-- Where some may be archived: of live events and of those months (`with_months`).
 -- Index: events_pkey; idx_events_aggregate.
 SELECT new.ordinal, stored.global_position,
        stored.aggregate_type = new.aggregate_type AND stored.aggregate_id = new.aggregate_id
@@ -24,9 +25,9 @@ FROM unnest(
   ordinal, event_id, aggregate_type, aggregate_id, version, event_type, event_data, metadata,
   occurred_at, correlation_id, causation_id)
 CROSS JOIN LATERAL (
-  SELECT events.* FROM events WHERE events.event_id = new.event_id
+  SELECT events.* FROM ONLY events WHERE events.event_id = new.event_id
   UNION ALL
-  SELECT events.* FROM events
+  SELECT events.* FROM ONLY events
   WHERE new.event_id IS NULL AND events.aggregate_type = new.aggregate_type
     AND events.aggregate_id = new.aggregate_id AND events.version = new.version
 ) AS stored

@@ -4,5 +4,5 @@
 -- Zero rows: no event has this id.
 -- Index: events_pkey.
 SELECT <<event_as_text>>
-FROM events
+FROM ONLY events
 WHERE event_id = $1

@@ -7,10 +7,6 @@
 SELECT projection_name, last_processed_position,
        to_char(last_processed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
          AS last_processed_at,
-       (SELECT CASE WHEN isfinite(occurred_at)
-                    THEN extract(epoch FROM $3::timestamptz - occurred_at)::float8 ELSE 0 END
-        FROM events
-        WHERE global_position > last_processed_position AND global_position <= $2
-        ORDER BY global_position LIMIT 1) AS lag_seconds
+       <<lag_seconds($2, $3)>> AS lag_seconds
 FROM projection_positions
 WHERE projection_name = $1

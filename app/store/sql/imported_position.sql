@@ -3,4 +3,4 @@
 -- Rows: one: global_position.
 -- Zero rows: there is no such event.
 -- Index: events_pkey.
-SELECT global_position FROM events WHERE event_id = $1
+SELECT global_position FROM ONLY events WHERE event_id = $1

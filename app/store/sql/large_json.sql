@@ -17,7 +17,7 @@ FROM (
                sum(pg_column_size(event_data) + coalesce(pg_column_size(metadata), 0))
                  OVER (ORDER BY ordinal ROWS UNBOUNDED PRECEDING) AS stored_so_far
         FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (global_position, ordinal)
-        JOIN events USING (global_position)
+        JOIN ONLY events USING (global_position)
       ) AS stored
       WHERE stored_so_far <= $2::bigint OR ordinal = 1
       -- Keeps the text of an event from being made twice.

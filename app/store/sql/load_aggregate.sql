@@ -5,18 +5,19 @@
 --   reducer that must have made the snapshot, or null: whoever has.
 -- Rows: first one with event version 0 that holds aggregate_version (null: no events),
 --   loaded_version (the highest that $4 and $5 allow), snapshot_version, snapshot_state,
---   snapshot_created_at (all null: none usable); then the events in
---   order (event_data null: a large one, see large_json.sql).
+--   snapshot_created_at (all null: none usable), archived_months (in which the events behind the
+--   snapshot may be archived, or null); then the events in
+--   order (event_data null: a large one, see large_json.sql). What is archived counts only where these
+--   months are looked at, too (`with_months`).
 -- Zero rows: never.
--- Index: idx_events_aggregate; snapshots_pkey.
+-- Index: idx_events_aggregate; archived_aggregates_pkey; snapshots_pkey.
 WITH head AS MATERIALIZED (
   SELECT aggregate.version,
          least(aggregate.version, $4::int,
-               (SELECT min(version) - 1 FROM events
+               (SELECT min(version) - 1 FROM ONLY events
                 WHERE aggregate_type = $1 AND aggregate_id = $2
                   AND $5::timestamptz IS NOT NULL AND occurred_at > $5)) AS loaded_version
-  FROM (SELECT max(version) AS version FROM events
-        WHERE aggregate_type = $1 AND aggregate_id = $2) AS aggregate
+  FROM (SELECT nullif(<<aggregate_version($1, $2)>>, 0) AS version OFFSET 0) AS aggregate
 ), usable AS MATERIALIZED (
   SELECT snapshots.version, state, created_at
   FROM snapshots, head
@@ -31,13 +32,18 @@ SELECT NULL::text AS event_id, NULL::text AS aggregate_type, NULL::text AS aggre
        head.version AS aggregate_version, head.loaded_version,
        usable.version AS snapshot_version, usable.state::text AS snapshot_state,
        to_char(usable.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-         AS snapshot_created_at
+         AS snapshot_created_at,
+       (SELECT months FROM archived_aggregates AS archived
+        WHERE aggregate_type = $1 AND aggregate_id = $2
+          AND ($5 IS NOT NULL
+            OR $6 > 0 AND archived.version > coalesce(usable.version, 0)
+              AND head.loaded_version > coalesce(usable.version, 0))) AS archived_months
 FROM head LEFT JOIN usable ON true
 UNION ALL
-SELECT <<event_if_small>>, NULL, NULL, NULL, NULL, NULL
+SELECT <<event_if_small>>, NULL, NULL, NULL, NULL, NULL, NULL
 FROM (
   SELECT <<small_event_as_text>>
-  FROM events
+  FROM ONLY events
   WHERE aggregate_type = $1 AND aggregate_id = $2
     AND version > coalesce((SELECT version FROM usable), 0)
     AND version <= least((SELECT loaded_version FROM head)::bigint,

@@ -8,18 +8,21 @@
 --   states them.
 -- Rows: for each append one with ordinal null: append_index, version (0: no events),
 --   snapshot_version (0: none), following_is_stored; and one for each event whose id is stored:
---   append_index, ordinal, version, global_position, is_same. By append_index, ordinal.
+--   append_index, ordinal, version, global_position, is_same; version and is_same are null where the
+--   event is archived in another month than those that are looked at (`with_months`).
+--   By append_index, ordinal.
 -- Zero rows: the arrays are empty.
--- Index: idx_events_aggregate, backwards; snapshots_pkey; events_pkey.
+-- Index: idx_events_aggregate, backwards, else archived_aggregates_pkey; snapshots_pkey; events_pkey;
+--   archived_event_ids_pkey.
 SELECT (ordinality - 1)::int AS append_index, NULL::int AS ordinal,
-       coalesce((SELECT max(version) FROM events
-                 WHERE events.aggregate_type = append.aggregate_type
-                   AND events.aggregate_id = append.aggregate_id), 0) AS version,
+       <<aggregate_version(append.aggregate_type, append.aggregate_id)>> AS version,
        NULL::bigint AS global_position, NULL::boolean AS is_same,
        coalesce((SELECT snapshots.version FROM snapshots
                  WHERE snapshots.aggregate_type = append.aggregate_type
                    AND snapshots.aggregate_id = append.aggregate_id), 0) AS snapshot_version,
-       EXISTS (SELECT FROM events WHERE event_id = following_event_id) AS following_is_stored
+       EXISTS (SELECT FROM ONLY events AS live WHERE event_id = following_event_id)
+       OR EXISTS (SELECT FROM archived_event_ids WHERE event_id = following_event_id)
+         AS following_is_stored
 FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY
   AS append (aggregate_type, aggregate_id, following_event_id, ordinality)
 UNION ALL
@@ -38,5 +41,10 @@ FROM unnest(
 ) AS new (
   append_index, ordinal, aggregate_type, aggregate_id, event_id, event_type, event_data, metadata,
   occurred_at, correlation_id, causation_id)
-JOIN events USING (event_id)
+JOIN ONLY events USING (event_id)
+UNION ALL
+SELECT new.append_index, new.ordinal, NULL, archived.global_position, NULL, NULL, NULL
+FROM unnest($4, $5, $8) AS new (append_index, ordinal, event_id)
+JOIN archived_event_ids AS archived USING (event_id)
+WHERE NOT EXISTS (SELECT FROM ONLY events WHERE events.event_id = archived.event_id)
 ORDER BY append_index, ordinal NULLS FIRST

@@ -5,10 +5,9 @@
 -- Rows: exactly one: aggregate_version (0: no events), stored_version (null: no snapshot before),
 --   is_saved, is_new, is_managed (the type's policy has a reducer).
 -- Zero rows: never.
--- Index: idx_events_aggregate, backwards; snapshots_pkey; snapshot_policies_pkey; snapshots_due_pkey.
+-- Index: idx_events_aggregate, backwards, else archived_aggregates_pkey; snapshots_pkey; snapshot_policies_pkey; snapshots_due_pkey.
 WITH head AS MATERIALIZED (
-  SELECT coalesce((SELECT max(version) FROM events
-                   WHERE aggregate_type = $1 AND aggregate_id = $2), 0) AS version,
+  SELECT <<aggregate_version($1, $2)>> AS version,
          EXISTS (SELECT FROM snapshot_policies
                  WHERE aggregate_type = $1 AND reducer_hash IS NOT NULL) AS is_managed,
          set_config('lock_timeout', $6, true) AS lock_timeout

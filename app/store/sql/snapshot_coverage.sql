@@ -5,16 +5,15 @@
 -- Rows: aggregate_type, every, is_managed, beyond_every, with_snapshot, due, failed; by
 --   aggregate_type; the types of which there is something to tell.
 -- Zero rows: there is none.
--- Index: idx_events_aggregate, backwards; snapshots_pkey.
+-- Index: idx_events_aggregate, backwards, else archived_aggregates_pkey; snapshots_pkey.
 WITH counted AS (
   -- Who has a usable snapshot.
   SELECT aggregate_type, count(*) AS beyond_every, count(*) AS with_snapshot, 0 AS due, 0 AS failed
   FROM snapshots LEFT JOIN snapshot_policies AS policy USING (aggregate_type)
   WHERE (policy.reducer_hash IS NULL OR snapshots.reducer_hash = policy.reducer_hash)
     AND (version >= coalesce(every, $1::int)
-      OR (SELECT max(events.version) FROM events
-          WHERE events.aggregate_type = snapshots.aggregate_type
-            AND events.aggregate_id = snapshots.aggregate_id) >= coalesce(every, $1))
+      OR <<aggregate_version(snapshots.aggregate_type, snapshots.aggregate_id)>>
+         >= coalesce(every, $1))
   GROUP BY aggregate_type
   UNION ALL
   -- Who has none, and is beyond: due, or failed.
