@@ -47,6 +47,9 @@ def lifespan(settings: Settings) -> Lifespan:
                 worker = services.snapshot_worker()
                 stack.push_async_callback(worker.stop)
                 worker.start()
+            if (archive_schedule := services.archive_schedule()) is not None:
+                stack.push_async_callback(archive_schedule.stop)
+                archive_schedule.start()
             body_budget = BodyBudget()
             direct_appends = DirectAppends(services, body_budget)
             stack.push_async_callback(direct_appends.drain)

@@ -58,6 +58,19 @@ class Settings(BaseSettings):
         default=True,
         description="Whether this instance may keep the list of due aggregates and make snapshots.",
     )
+    archive_after_days: float | None = Field(
+        default=None,
+        gt=0,
+        le=36_500,
+        description="Events that occurred so long ago move to the archive, once an hour; unset: "
+        "none does by itself.",
+    )
+    archive_only_snapshotted: bool = Field(
+        default=False, description="Only those that a snapshot of their aggregate covers."
+    )
+    archive_max_events_per_s: float = Field(
+        default=5_000, gt=0, description="The pace, beside everything else that runs."
+    )
     max_body_bytes: int = Field(
         default=16 * 1024 * 1024, ge=1, description="A larger request body is refused with 413."
     )

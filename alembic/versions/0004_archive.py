@@ -25,12 +25,8 @@ depends_on = None
 MARK_CLASS = 0x45565354
 
 TABLES = (
-    # Always empty itself: NO INHERIT keeps that from its children.
-    """
-    CREATE TABLE events_archive (
-      CONSTRAINT events_archive_is_empty CHECK (false) NO INHERIT
-    ) INHERITS (events)
-    """,
+    # Always empty itself: a trigger sees to that.
+    "CREATE TABLE events_archive () INHERITS (events)",
     # Up to which version (inclusive) the events of an aggregate have moved: always its first ones.
     # Room in each page, so that an update touches no index.
     """
@@ -410,7 +406,8 @@ TRIGGERS = (
     """,
     "ALTER TABLE events DISABLE TRIGGER events_refuse_archived",
     """
-    CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events_archive
+    CREATE TRIGGER events_refuse_change BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON events_archive
     FOR EACH STATEMENT EXECUTE FUNCTION events_refuse_change()
     """,
     "ALTER TABLE events_archive ENABLE ALWAYS TRIGGER events_refuse_change",

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
 
 from app.api.bodies_in_flight import BodyBudget
+from app.commands.archive_schedule import ArchiveSchedule
 from app.commands.import_events import Imports
 from app.commands.keep_due import DueFollower
 from app.commands.leadership import Leadership
@@ -19,6 +20,7 @@ from app.queries.feed_tail import FeedTail
 from app.queries.policy_cache import PolicyCache
 from app.queries.position_watch import PositionWatch
 from app.settings import Settings
+from app.store.archive_store import ArchiveStore
 from app.store.connection import Database
 from app.store.due_store import DueStore
 from app.store.event_reader import EventReader
@@ -96,6 +98,18 @@ class OpenServices:
         )
         follower = DueFollower(self.due_store, leadership.process)
         return SnapshotWorker(leadership, follower, maker)
+
+    def archive_schedule(self) -> ArchiveSchedule | None:
+        """What archives old events in the background; None: nothing does."""
+        settings = self.settings
+        if settings.archive_after_days is None:
+            return None
+        return ArchiveSchedule(
+            ArchiveStore(self.database),
+            after=timedelta(days=settings.archive_after_days),
+            only_snapshotted=settings.archive_only_snapshotted,
+            max_events_per_s=settings.archive_max_events_per_s,
+        )
 
     def count_load(self, aggregate_type: str, version: int, *, with_snapshot: bool) -> None:
         """Count a load of the present, if the aggregate is beyond `every` events."""

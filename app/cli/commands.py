@@ -3,6 +3,7 @@
 import typer
 
 from app.cli.append import append
+from app.cli.archive import archive
 from app.cli.export import export
 from app.cli.import_events import import_events
 from app.cli.load import load
@@ -27,6 +28,7 @@ cli = typer.Typer(
 cli.command(rich_help_panel=RUN)(serve)
 cli.command(rich_help_panel=RUN)(migrate)
 cli.command(rich_help_panel=RUN)(new_identity)
+cli.command(rich_help_panel=RUN)(archive)
 cli.command(rich_help_panel=RUN)(version)
 cli.command("import", rich_help_panel=EXCHANGE)(import_events)
 cli.command(rich_help_panel=EXCHANGE)(export)

@@ -1,0 +1,139 @@
+"""Moves old events to the archive."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from app.errors import DatabaseBusy
+from app.store.connection import Database
+from app.store.driver_errors import is_deadlock, is_lock_timeout
+from app.store.statements import statement
+
+# While it is waited for, every insert waits behind it.
+GUARD_LOCK_TIMEOUT = "200ms"
+GUARD_PAUSE_S = 0.3
+GUARD_ATTEMPTS = 100
+BATCH_ATTEMPTS = 20
+BATCH_PAUSE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Archivable:
+    """Which events may move: those of before ``older_than``, and of each aggregate the first ones.
+
+    ``aggregate_types``: of these only; none: of all. ``only_snapshotted``: only those that a
+    snapshot covers.
+    """
+
+    older_than: datetime
+    aggregate_types: Sequence[str] = ()
+    only_snapshotted: bool = False
+
+    @property
+    def parameters(self) -> tuple[datetime, list[str] | None, bool]:
+        """As statements take them."""
+        return self.older_than, list(self.aggregate_types) or None, self.only_snapshotted
+
+
+@dataclass(frozen=True, slots=True)
+class MovedBatch:
+    """A batch: up to which position it has looked, at how many events, and how many have moved."""
+
+    reached: int
+    looked_at: int
+    moved: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivableMonth:
+    """Events of a month that may move, and of how many aggregates they are."""
+
+    month: date
+    events: int
+    aggregates: int
+
+
+class ArchiveStore:
+    """Each method is one statement, and one transaction, unless it says otherwise."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def last_position(self, archivable: Archivable) -> int:
+        """The last position at which something old may be live; 0: there is none.
+
+        Two statements, and the first time some more: appends have to be guarded against what is in
+        the archive before anything is (`docs/decisions/0017-archive.md`). That waits until no
+        transaction that inserts is under way, in short turns, so that others do not wait long.
+
+        Raises:
+            DatabaseBusy: Transactions that insert are under way all the time.
+        """
+        async with self._database.connection() as connection:
+            [row] = await connection.fetch(statement("safe_position"))
+            [row] = await connection.fetch(
+                statement("archive_bounds"), archivable.older_than, row["safe_position"]
+            )
+        if row["up_to"] is not None and not row["is_guarded"]:
+            await self._guard()
+        return row["up_to"] or 0
+
+    async def _guard(self) -> None:
+        for attempt in range(GUARD_ATTEMPTS):
+            try:
+                async with self._database.connection() as connection, connection.transaction():
+                    await connection.execute(f"SET LOCAL lock_timeout = '{GUARD_LOCK_TIMEOUT}'")
+                    await connection.execute(
+                        "ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_archived"
+                    )
+                return
+            except DatabaseBusy as error:
+                if not is_lock_timeout(error) or attempt == GUARD_ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(GUARD_PAUSE_S)
+
+    async def move_batch(
+        self, archivable: Archivable, *, after: int, up_to: int, limit: int
+    ) -> MovedBatch:
+        """Move what may move of the first ``limit`` live events behind ``after``.
+
+        By position, up to ``up_to``. In one transaction: each event is in one of the two places, at
+        any moment, for anybody. A batch that meets a lock is tried again.
+        """
+        older_than, aggregate_types, only_snapshotted = archivable.parameters
+        for attempt in range(BATCH_ATTEMPTS):
+            try:
+                async with self._database.connection() as connection:
+                    [row] = await connection.fetch(
+                        statement("archive_batch"),
+                        after,
+                        up_to,
+                        older_than,
+                        aggregate_types,
+                        only_snapshotted,
+                        limit,
+                    )
+                return MovedBatch(*row)
+            except DatabaseBusy as error:
+                is_passing = is_lock_timeout(error) or is_deadlock(error)
+                if not is_passing or attempt == BATCH_ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(BATCH_PAUSE_S)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def archivable(self, archivable: Archivable) -> list[ArchivableMonth]:
+        """What would move, by month. Reads all that is old: not a matter of milliseconds."""
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            [row] = await connection.fetch(statement("safe_position"))
+            rows = await connection.fetch(
+                statement("archivable"), *archivable.parameters, row["safe_position"], timeout=None
+            )
+        return [ArchivableMonth(*row) for row in rows]
+
+    async def claim_run(self, every_s: float) -> bool:
+        """Whether it is this process's turn to archive; once in ``every_s`` for one of all."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(statement("claim_archive_run"), every_s)
+        return row is not None
