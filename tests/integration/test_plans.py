@@ -16,6 +16,8 @@ from app.events import Append, Expectation
 from app.settings import Settings
 from app.store import (
     append_statement,
+    archive_store,
+    archived_months,
     due_store,
     event_reader,
     event_store,
@@ -106,6 +108,19 @@ def seeded(postgres_host: str, template_database: str) -> Iterator[Settings]:
             "INSERT INTO snapshot_failures SELECT 'T' || n % 5, 'id-' || n, 'hash', 1, "
             "gen_random_uuid(), 'Type1', 'message', now() FROM generate_series(1, 20000) AS n"
         )
+        # An archive of other aggregates, and of positions before the first.
+        await connection.execute(
+            "INSERT INTO archived_aggregates SELECT 'Old', 'id-' || n, 7, '{2000-01-01}' "
+            "FROM generate_series(1, 20000) AS n"
+        )
+        await connection.execute(
+            "INSERT INTO archived_event_ids SELECT gen_random_uuid(), -n "
+            "FROM generate_series(1, 20000) AS n"
+        )
+        await connection.execute(
+            "INSERT INTO archive_months SELECT '2000-01-01'::date + n * interval '1 month', 7, -9, 0 "
+            "FROM generate_series(0, 59) AS n"
+        )
         await connection.execute(
             "UPDATE snapshot_progress SET leader = $1, leader_until = 'infinity'", UUID(int=0)
         )
@@ -113,7 +128,8 @@ def seeded(postgres_host: str, template_database: str) -> Iterator[Settings]:
         await connection.execute("SET default_statistics_target = 1000")
         await connection.execute(
             "VACUUM ANALYZE events, snapshots, projection_positions, snapshot_policies, "
-            "snapshots_due, snapshot_failures"
+            "snapshots_due, snapshot_failures, archived_aggregates, archived_event_ids, "
+            "archive_months, archive_state"
         )
         await connection.close()
 
@@ -158,10 +174,11 @@ class Plan:
         return {node["Index Name"] for node in self.nodes if "Index Name" in node}
 
     def scanned(self) -> set[str]:
-        """Tables that were read from end to end, but for those of one row, or one a type."""
+        """Tables that were read from end to end, but for those of one row or none, or one a type, month."""
         scans = (node for node in self.nodes if node["Node Type"] == "Seq Scan")
-        single = {"store_identity", "snapshot_progress"}
-        return {node["Relation Name"] for node in scans} - single - {"snapshot_policies"}
+        single = {"store_identity", "snapshot_progress", "archive_state", "events_archive"}
+        small = {"snapshot_policies", "archive_months"}
+        return {node["Relation Name"] for node in scans} - single - small
 
     def sorted_rows(self) -> int:
         """The most rows that any sort has taken in."""
@@ -250,30 +267,31 @@ def batch_parameters(*appends: Append) -> list[object]:
 
 
 AGGREGATE, SNAPSHOT = "idx_events_aggregate", "snapshots_pkey"
+ARCHIVED, ARCHIVED_ID = "archived_aggregates_pkey", "archived_event_ids_pkey"
 BY_POSITION_INDEX = "idx_events_global_position"
 POLICY, FAILURE, DUE = "snapshot_policies_pkey", "snapshot_failures_pkey", "snapshots_due_pkey"
 CASES = {
     "append one to a small aggregate": Case(
-        "append_event", event_parameters(new_append("id-7")), {AGGREGATE, SNAPSHOT}, 60, 1
+        "append_event", event_parameters(new_append("id-7")), {AGGREGATE, ARCHIVED, SNAPSHOT}, 60, 1
     ),
     "append one to a large aggregate": Case(
         "append_event",
         event_parameters(new_append("large", expectation=Expectation(LARGE_AGGREGATE))),
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         60,
         1,
     ),
     "append one to each of many aggregates": Case(
         "append_event_each",
         event_each_parameters(*(new_append(f"id-{n}") for n in range(100))),
-        {AGGREGATE, SNAPSHOT, "events_pkey"},
+        {AGGREGATE, ARCHIVED, SNAPSHOT, "events_pkey"},
         5_000,
         100,
     ),
     "append two to a small aggregate": Case(
         "append_events",
         append_parameters(new_append("id-7", *[new_event()] * 2, event_ids=new_ids(2))),
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         80,
         2,
     ),
@@ -287,28 +305,28 @@ CASES = {
                 expectation=Expectation(LARGE_AGGREGATE),
             )
         ),
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         4_000,
         100,
     ),
     "append many": Case(
         "append_events",
         append_parameters(new_append("new", *[new_event()] * 100, event_ids=new_ids(100))),
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         4_000,
         100,
     ),
     "append to many aggregates": Case(
         "append_batch",
         batch_parameters(*(new_append(f"id-{n}") for n in range(100))),
-        {AGGREGATE, SNAPSHOT, "events_pkey"},
+        {AGGREGATE, ARCHIVED, SNAPSHOT, "events_pkey"},
         5_000,
         100,
     ),
     "append many times to one aggregate": Case(
         "append_batch",
         batch_parameters(*(new_append("large") for _ in range(100))),
-        {AGGREGATE, SNAPSHOT, "events_pkey"},
+        {AGGREGATE, ARCHIVED, SNAPSHOT, "events_pkey"},
         5_000,
         100,
     ),
@@ -317,7 +335,7 @@ CASES = {
         [["Order"], ["id-7"], [uuid4()], [0] * 100, list(range(100)), ["Order"] * 100]
         + [["id-7"] * 100, [uuid4() for _ in range(100)], ["A"] * 100, ["{}"] * 100]
         + [[None] * 100] * 4,
-        {AGGREGATE, SNAPSHOT, "events_pkey"},
+        {AGGREGATE, ARCHIVED, SNAPSHOT, "events_pkey", ARCHIVED_ID},
         600,
         101,
     ),
@@ -327,14 +345,14 @@ CASES = {
         + [list(range(100)), [0] * 100, ["Order"] * 100, [f"id-{n}" for n in range(100)]]
         + [[uuid4() for _ in range(100)], ["A"] * 100, ["{}"] * 100]
         + [[None] * 100] * 4,
-        {AGGREGATE, SNAPSHOT, "events_pkey"},
-        1_600,
+        {AGGREGATE, ARCHIVED, SNAPSHOT, "events_pkey", ARCHIVED_ID},
+        2_000,
         200,
     ),
     "look up a chunk of an import": Case(
         "look_up_import",
         [[uuid4() for _ in range(100)], ["Order"] * 100, [f"id-{n}" for n in range(100)], "1s"],
-        {AGGREGATE, "events_pkey"},
+        {AGGREGATE, ARCHIVED, "events_pkey", ARCHIVED_ID},
         1_600,
         100,
     ),
@@ -355,17 +373,23 @@ CASES = {
         500,
         100,
     ),
-    "read events": Case("read_events", ["Order", "large", 9_000, 9_099], {AGGREGATE}, 150, 100),
+    "read events": Case(
+        "read_events", ["Order", "large", 9_000, 9_099], {AGGREGATE, ARCHIVED}, 150, 100
+    ),
     "read events backward": Case(
-        "read_events_backward", ["Order", "large", 2**31 - 1, 1, 100], {AGGREGATE}, 150, 100
+        "read_events_backward",
+        ["Order", "large", 2**31 - 1, 1, 100],
+        {AGGREGATE, ARCHIVED},
+        150,
+        100,
     ),
     "read events of an unknown aggregate": Case(
-        "read_events", ["Order", "unknown", 1, 100], {AGGREGATE}, 12, 1
+        "read_events", ["Order", "unknown", 1, 100], {AGGREGATE, ARCHIVED}, 12, 1
     ),
     "load a large aggregate": Case(
         "load_aggregate",
         ["Order", "large", True, None, None, PAGE, None],
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         # The large one's events are 20 positions apart: about two to a page of the table.
         PAGE,
         PAGE + 1,
@@ -373,40 +397,40 @@ CASES = {
     "load a small aggregate": Case(
         "load_aggregate",
         ["Order", "id-7", True, None, None, PAGE, None],
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         60,
         20,
     ),
     "load with the snapshot of a reducer": Case(
         "load_aggregate",
         ["Order", "id-7", True, None, None, PAGE, "0" * 64],
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         60,
         20,
     ),
     "load as of a time": Case(
         "load_aggregate",
         ["Order", "large", True, None, at(40_000), PAGE, None],
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         2 * PAGE,
         2 * PAGE + 1,
     ),
     "version of a large aggregate": Case(
         "load_aggregate",
         ["Order", "large", True, None, None, 0, None],
-        {AGGREGATE, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, SNAPSHOT},
         15,
         1,
     ),
     "save a snapshot": Case(
         "save_snapshot",
         ["Order", "large", 7, "{}", OCCURRED_AT, "1s"],
-        {AGGREGATE, SNAPSHOT, POLICY, DUE},
+        {AGGREGATE, ARCHIVED, SNAPSHOT, POLICY, DUE},
         45,
     ),
     "get a snapshot": Case("get_snapshot", ["Order", "id-7"], {SNAPSHOT}, 10),
     "delete a snapshot": Case(
-        "delete_snapshot", ["Order", "id-7", "1s"], {SNAPSHOT, AGGREGATE}, 30
+        "delete_snapshot", ["Order", "id-7", "1s"], {SNAPSHOT, AGGREGATE, ARCHIVED}, 30
     ),
     "save a policy": Case(
         "save_policy", ["Order", 50, None, None, OCCURRED_AT, "1s"], {FAILURE}, 60
@@ -424,7 +448,7 @@ CASES = {
     "look at a type once more": Case(
         "scan_due",
         [100, "Order", "id-99", 100],
-        {AGGREGATE, SNAPSHOT, POLICY, FAILURE},
+        {AGGREGATE, ARCHIVED, SNAPSHOT, POLICY, FAILURE},
         2_600,
         100,
     ),
@@ -479,24 +503,27 @@ CASES = {
         "rename_reducer", ["T7", "no hash", "hash"], {POLICY, FAILURE}, 20
     ),
     "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
+    "position of an archived event": Case("archived_position", [UUID(int=0)], {ARCHIVED_ID}, 10),
     "first page of aggregates": Case(
-        "list_aggregates", ["Order", "", 100], {AGGREGATE}, 1_200, 100
+        "list_aggregates", ["Order", "", 100], {AGGREGATE, ARCHIVED}, 1_200, 100
     ),
     "last page of aggregates": Case(
-        "list_aggregates", ["Order", "id-99", 100], {AGGREGATE}, 1_200, 100
+        "list_aggregates", ["Order", "id-99", 100], {AGGREGATE, ARCHIVED}, 1_200, 100
     ),
-    "aggregate types": Case("list_aggregate_types", [], {AGGREGATE}, 60, 10),
+    "aggregate types": Case("list_aggregate_types", [], {AGGREGATE, ARCHIVED}, 60, 10),
     "position of a projection": Case(
         "get_position",
         ["p7", EVENTS, OCCURRED_AT],
         {"projection_positions_pkey", "idx_events_global_position"},
         15,
+        2,
     ),
     "positions of all projections": Case(
         "list_positions",
         [EVENTS, OCCURRED_AT],
         {"projection_positions_pkey", "idx_events_global_position"},
         5_000,
+        2,
     ),
     "awaited positions": Case(
         "awaited_positions", [["p7", "p800", "unknown"]], {"projection_positions_pkey"}, 15
@@ -513,7 +540,9 @@ CASES = {
 NOT_EXPLAINED = {
     *("last_position", "new_identity", "feed_status", "lock_aggregates", "schema_state"),
     # They read all of what is due, or of what is a row a type.
-    *("snapshot_coverage", "due_summary"),
+    *("snapshot_coverage", "due_summary", "archive_months", "archive_bounds", "archivable"),
+    # A function: test_archive_plans.py looks at what it does, and what is read of the archive.
+    *("archive_batch", "claim_archive_run"),
     *("policy_intervals", "lead_snapshots", "resign_snapshots", "due_progress", "scan_default"),
 }
 
@@ -546,7 +575,7 @@ def test_every_statement_is_explained_with_the_indexes_that_its_heading_names() 
 @pytest.mark.parametrize("bound", [0, 1, EVENTS // 2, EVENTS, EVENTS + 1_000])
 async def test_safe_position_is_one_probe(sql: Connection, mode: str, bound: int) -> None:
     source = await sql.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'events_safe_position'")
-    [query] = re.findall(r"\(SELECT (max\(global_position\) FROM .*)\), 0\);", source)
+    [query] = re.findall(r"SELECT \(SELECT (max\(event\.global_position\).*?)\),\n", source, re.S)
     text = f"SELECT {query}".replace("bound", "$1::bigint")
     plan = await explain(sql, text, [bound], mode)
     assert plan.indexes() == {"idx_events_global_position"}
@@ -580,8 +609,10 @@ async def test_page_of_the_whole_feed_costs_the_same_everywhere(sql: Connection,
     plans.append(await explain_feed(sql, mode, FeedFilter(), after=EVENTS + 1, backward=True))
     for plan in plans:
         assert [node["Node Type"] for node in plan.nodes] == [
-            *("Subquery Scan", "Limit", "Index Scan")
+            # The months of the archive are not looked at.
+            *("Subquery Scan", "Seq Scan", "Aggregate", "Seq Scan", "Limit", "Index Scan")
         ]
+        assert [node["Actual Loops"] for node in plan.nodes] == [1, 1, 0, 0, 1, 1]
         assert plan.indexes() == {"idx_events_global_position"}
         assert plan.root["Actual Rows"] == PAGE
         assert plan.removed_by_filter() == 0
@@ -710,7 +741,17 @@ def test_heading_says_purpose_parameters_rows_zero_rows_and_index(name: str) -> 
 
 def test_each_file_is_used() -> None:
     modules = (
-        *(append_statement, due_store, event_reader, event_store, feed_scan, feed_status, identity),
+        *(
+            append_statement,
+            archive_store,
+            archived_months,
+            due_store,
+            event_reader,
+            event_store,
+            feed_scan,
+            feed_status,
+            identity,
+        ),
         *(
             import_store,
             made_snapshot_store,

@@ -21,7 +21,7 @@ SELECT (ordinality - 1)::int AS append_index, NULL::int AS ordinal,
                  WHERE snapshots.aggregate_type = append.aggregate_type
                    AND snapshots.aggregate_id = append.aggregate_id), 0) AS snapshot_version,
        EXISTS (SELECT FROM ONLY events AS live WHERE event_id = following_event_id)
-       OR EXISTS (SELECT FROM archived_event_ids WHERE event_id = following_event_id)
+       OR (SELECT event_id FROM archived_event_ids WHERE event_id = following_event_id) IS NOT NULL
          AS following_is_stored
 FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY
   AS append (aggregate_type, aggregate_id, following_event_id, ordinality)
@@ -43,8 +43,14 @@ FROM unnest(
   occurred_at, correlation_id, causation_id)
 JOIN ONLY events USING (event_id)
 UNION ALL
-SELECT new.append_index, new.ordinal, NULL, archived.global_position, NULL, NULL, NULL
-FROM unnest($4, $5, $8) AS new (append_index, ordinal, event_id)
-JOIN archived_event_ids AS archived USING (event_id)
-WHERE NOT EXISTS (SELECT FROM ONLY events WHERE events.event_id = archived.event_id)
+SELECT append_index, ordinal, NULL, archived_position, NULL, NULL, NULL
+FROM (
+  -- By subqueries instead of joins: however many ids there are, no plan is wrong for them.
+  SELECT new.*, (SELECT archived.global_position FROM archived_event_ids AS archived
+                 WHERE archived.event_id = new.event_id) AS archived_position
+  FROM unnest($4, $5, $8) AS new (append_index, ordinal, event_id)
+  OFFSET 0
+) AS archived
+WHERE archived_position IS NOT NULL
+  AND (SELECT events.event_id FROM ONLY events WHERE events.event_id = archived.event_id) IS NULL
 ORDER BY append_index, ordinal NULLS FIRST

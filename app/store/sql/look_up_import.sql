@@ -8,7 +8,15 @@
 -- Index: events_pkey; archived_event_ids_pkey; idx_events_aggregate, backwards for each version, else
 --   archived_aggregates_pkey.
 WITH archived AS MATERIALIZED (
-  SELECT event_id, global_position FROM archived_event_ids WHERE event_id = ANY ($1::uuid[])
+  SELECT *
+  FROM (
+    -- By subqueries instead of a join: however many ids there are, no plan is wrong for them.
+    SELECT given.event_id, (SELECT archived.global_position FROM archived_event_ids AS archived
+                            WHERE archived.event_id = given.event_id) AS global_position
+    FROM unnest($1::uuid[]) AS given (event_id)
+    OFFSET 0
+  ) AS found
+  WHERE global_position IS NOT NULL
 )
 SELECT ARRAY(SELECT event_id FROM ONLY events WHERE event_id = ANY ($1)
              UNION ALL SELECT event_id FROM archived) AS event_ids,
