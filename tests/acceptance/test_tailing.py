@@ -1,4 +1,7 @@
-"""Subscribers that come and go, while everybody writes and the service is killed, miss nothing."""
+"""Subscribers that come and go miss nothing.
+
+Meanwhile everybody writes, the service is killed, and what is written moves to the archive.
+"""
 
 import asyncio
 import json
@@ -7,6 +10,7 @@ import random
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -14,7 +18,10 @@ import asyncpg
 import httpx
 import pytest
 
+from app.commands.archive_events import archive_events
 from app.settings import Settings
+from app.store.archive_store import Archivable, ArchiveStore
+from app.store.connection import Database
 from tests.acceptance.conftest import client_of
 from tests.acceptance.event_stream import Stream, subscribed
 from tests.acceptance.test_crash import Service
@@ -164,6 +171,23 @@ async def kill_now_and_then(service: Service, seconds: float) -> None:
     await asyncio.sleep(seconds / (KILLS + 1))
 
 
+async def archive_again_and_again(settings: Settings, moved: list[int]) -> None:
+    """Move whatever is committed, in small batches, from a third of the time on."""
+    await asyncio.sleep(SECONDS / 3)
+    database = Database(settings)
+    await database.open()
+    store = ArchiveStore(database)
+    everything = Archivable(datetime(2100, 1, 1, tzinfo=UTC))
+    try:
+        while True:
+            async for progress in archive_events(store, everything, max_events_per_s=20_000):
+                moved.append(progress.moved)
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.02)
+    finally:
+        await database.close(timeout_s=5)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 2 * PATIENCE_S)
 async def test_tailing_subscribers_see_each_committed_event_once_and_in_order(
@@ -186,6 +210,8 @@ async def test_tailing_subscribers_see_each_committed_event_once_and_in_order(
     ]
     last_position: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     following = asyncio.gather(*(subscriber.follow(last_position) for subscriber in subscribers))
+    moved: list[int] = []
+    archiving = asyncio.create_task(archive_again_and_again(settings, moved))
     try:
         writers = await start_writers(settings, service.url, seed)
         try:
@@ -202,10 +228,14 @@ async def test_tailing_subscribers_see_each_committed_event_once_and_in_order(
         await asyncio.wait_for(following, PATIENCE_S)
     finally:
         following.cancel()
+        archiving.cancel()
         service.stop()
     resumed = [subscriber.resumed for subscriber in subscribers]
-    print(f"{len(committed)} events; subscribers came back {resumed} times")
+    archived = await sql.fetchval("SELECT count(*) FROM events_archive")
+    print(f"{len(committed)} events, {archived} archived; subscribers came back {resumed} times")
     for subscriber in subscribers:
         assert subscriber.seen == committed, subscriber.name
     # Otherwise nothing was tried.
     assert min(resumed[:STREAMING]) > KILLS
+    assert len(moved) > KILLS
+    assert archived > len(committed) / 10
