@@ -60,6 +60,10 @@ APPENDS_MANAGED: Final = _ratio(0.8)
 """While the store makes snapshots of everything that is appended, beside the same without."""
 SIZE: Final = _ratio(0.8)
 """Of any rate with a hundred times as many events in the table."""
+APPENDS_BESIDE_ARCHIVE: Final = _ratio(0.7)
+"""While old events are archived, beside the same without."""
+ARCHIVE_RATE: Final = Goal("≥", 20_000)
+"""Events a second that move to the archive beside these appends."""
 PACE: Final = Goal("≤", 5)
 """p99 / p50 of a single append at half of the highest rate."""
 PACE_RATE: Final = _ratio(0.95)

@@ -23,6 +23,8 @@ class Scale:
     filled: Store
     """What loads and feed read."""
     imported_events: int
+    archived: Store
+    """What is archived, or counted, in place."""
     shares_database: bool
     """Whether the appends of all measurements go into one database, through one process."""
     left_out: frozenset[str] = field(default=frozenset())
@@ -38,6 +40,7 @@ QUICK: Final = Scale(
     live_timing=Timing(0.5, 2),
     filled=Store(100_000),
     imported_events=100_000,
+    archived=Store(1_000_000),
     shares_database=True,
     left_out=frozenset(
         {
@@ -49,6 +52,7 @@ QUICK: Final = Scale(
             "append-with-snapshots",
             "fold",
             "size",
+            "archive",
         }
     ),
 )
@@ -61,5 +65,6 @@ FULL: Final = Scale(
     live_timing=Timing(2, 10),
     filled=Store(1_000_000),
     imported_events=1_000_000,
+    archived=Store(10_000_000),
     shares_database=False,
 )

@@ -112,6 +112,7 @@ CREATE FUNCTION events_archive_batch(
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  detached date[];
   chosen   record;
   counted  record;
 BEGIN
@@ -124,23 +125,20 @@ BEGIN
             HINT = 'ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_archived';
   END IF;
   moved := 0;
+  detached := ARRAY(SELECT archived.month FROM {schema}.archive_months AS archived
+                    WHERE archived.detached_at IS NOT NULL);
   PERFORM set_config('eventstore.archiving', pg_current_xact_id()::text, true);
   FOR chosen IN
     WITH page AS MATERIALIZED (
       SELECT event.global_position, event.aggregate_type, event.aggregate_id, event.version,
-             event.occurred_at
+             event.occurred_at,
+             date_trunc('month', event.occurred_at AT TIME ZONE 'UTC')::date AS month
       FROM ONLY {schema}.events AS event
       WHERE event.global_position > after_position AND event.global_position <= up_to_position
       ORDER BY event.global_position LIMIT batch
-    ), old AS (
-      SELECT page.global_position, page.version,
-             date_trunc('month', page.occurred_at AT TIME ZONE 'UTC')::date AS month,
-             -- By subqueries: however many rows there are, no plan is wrong for them.
-             coalesce((SELECT archived.version FROM {schema}.archived_aggregates AS archived
-                       WHERE archived.aggregate_type = page.aggregate_type
-                         AND archived.aggregate_id = page.aggregate_id), 0)
-               + row_number() OVER (PARTITION BY page.aggregate_type, page.aggregate_id
-                                    ORDER BY page.version) AS next_version
+    ), old AS MATERIALIZED (
+      SELECT page.*, row_number() OVER (PARTITION BY page.aggregate_type, page.aggregate_id
+                                        ORDER BY page.version) AS number
       FROM page
       -- Years 1 to 9999, whose months have a name.
       WHERE page.occurred_at < older_than
@@ -150,18 +148,28 @@ BEGIN
           OR page.version <= (SELECT snapshot.version FROM {schema}.snapshots AS snapshot
                               WHERE snapshot.aggregate_type = page.aggregate_type
                                 AND snapshot.aggregate_id = page.aggregate_id))
-        AND NOT EXISTS (
-          SELECT FROM {schema}.archive_months AS archived
-          WHERE archived.month = date_trunc('month', page.occurred_at AT TIME ZONE 'UTC')::date
-            AND archived.detached_at IS NOT NULL)
+        AND page.month <> ALL (detached)
+    ), aggregates AS MATERIALIZED (
+      -- By a subquery, once an aggregate: however many there are, no plan is wrong for them.
+      SELECT old.aggregate_type, old.aggregate_id,
+             coalesce((SELECT archived.version FROM {schema}.archived_aggregates AS archived
+                       WHERE archived.aggregate_type = old.aggregate_type
+                         AND archived.aggregate_id = old.aggregate_id), 0) AS archived_version
+      FROM old WHERE old.number = 1
+    ), movable AS (
+      -- Those that come right behind what has moved already.
+      SELECT old.month, old.global_position
+      FROM old JOIN aggregates USING (aggregate_type, aggregate_id)
+      WHERE old.version = aggregates.archived_version + old.number
     )
-    SELECT old.month, array_agg(old.global_position ORDER BY old.global_position)
-             FILTER (WHERE old.version = old.next_version) AS positions,
+    SELECT movable.month,
+           array_agg(movable.global_position ORDER BY movable.global_position)
+             FILTER (WHERE movable.month IS NOT NULL) AS positions,
            (SELECT max(page.global_position) FROM page) AS page_end,
            (SELECT count(*) FROM page) AS page_events
-    FROM (SELECT 1) AS one LEFT JOIN old ON true
-    GROUP BY old.month
-    ORDER BY old.month
+    FROM (SELECT 1) AS one LEFT JOIN movable ON true
+    GROUP BY movable.month
+    ORDER BY movable.month
   LOOP
     looked_at := chosen.page_events;
     reached := CASE WHEN looked_at < batch THEN up_to_position ELSE chosen.page_end END;

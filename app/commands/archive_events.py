@@ -8,7 +8,7 @@ from app.store.archive_store import Archivable, ArchiveStore
 
 # Of events that are looked at in one transaction: a commit each costs little then, and who waits
 # for one of them, as an append in a fixed snapshot does, does not wait long.
-BATCH = 2_000
+BATCH = 5_000
 
 
 @dataclass(frozen=True, slots=True)

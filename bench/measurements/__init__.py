@@ -5,6 +5,7 @@ from typing import Final
 from bench import goals
 from bench.measurement import Measurement
 from bench.measurements.aggregate_loads import AggregateLoads
+from bench.measurements.archive_beside_appends import ArchiveBesideAppends
 from bench.measurements.batch_appends import BatchAppends
 from bench.measurements.bulk_import import BulkImport
 from bench.measurements.catch_up import CatchUp
@@ -53,4 +54,6 @@ TRIALS: Final[tuple[Trial, ...]] = (
     ManagedAppends(),
     FoldRates(),
     TableSizes(MEASUREMENTS),
+    # The last one: its table is not as it was afterwards.
+    ArchiveBesideAppends(MEASUREMENTS[0]),
 )
