@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from app.errors import StoreChanged
-from app.events import RecordedEvent
+from app.events import LostPositions, RecordedEvent
 from app.store.connection import Connection
 from app.store.feed_statement import FeedFilter, feed_statement
 from app.store.rows import LARGE_JSON_BYTES, complete_page
@@ -20,10 +20,11 @@ QUICK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class FeedHead:
-    """The safe position, and the store whose position it is."""
+    """The safe position, the store whose position it is, and what that one has lost."""
 
     safe_position: int
     store_id: str
+    lost: LostPositions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class FeedPage:
 async def feed_head(connection: Connection) -> FeedHead:
     """The head of the feed as of now."""
     [row] = await connection.fetch(statement("safe_position"))
-    return FeedHead(row["safe_position"], row["store_id"])
+    lost = LostPositions(row["lost_after"], row["lost_up_to"])
+    return FeedHead(row["safe_position"], row["store_id"], lost)
 
 
 async def scan_feed(
@@ -67,7 +69,8 @@ async def scan_feed(
     ``large_json_bytes`` at most together, or one.
 
     Raises:
-        StoreChanged: The store is not ``store_id``, or has never handed out so high a position.
+        StoreChanged: The store is not ``store_id``; or has never handed out so high a position, or
+            has lost it with a restore.
     """
     if head is None:
         head = await feed_head(connection)
@@ -85,6 +88,13 @@ async def scan_feed(
         stop = end
         if not feed_filter.is_empty:
             stop = max(end, reached - window) if backward else min(end, reached + window)
+            if head.lost.has(stop):
+                # Across the hole: nothing is in it, and no reader may come back from within.
+                stop = (
+                    max(end, head.lost.after - window)
+                    if backward
+                    else min(end, head.lost.up_to + window)
+                )
         sql, parameters = feed_statement(
             feed_filter, start=reached, stop=stop, limit=limit - len(events), backward=backward
         )
@@ -116,6 +126,12 @@ async def _refuse_other_store(
     if store_id is not None and store_id != head.store_id:
         raise StoreChanged(
             head.store_id, store_id, f"this is the store {head.store_id}, not {store_id}"
+        )
+    if not backward and head.lost.has(after):
+        raise StoreChanged(
+            head.store_id,
+            store_id,
+            f"position {after} was lost when the store was restored to position {head.lost.after}",
         )
     if backward or after <= head.safe_position:
         return
