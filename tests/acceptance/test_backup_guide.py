@@ -18,7 +18,7 @@ from app.embedded import EmbeddedPostgres, bin_dir
 from app.settings import Settings
 from app.store.identity import new_identity
 from tests.acceptance.conftest import client_of
-from tests.acceptance.tour import ROOT, steps_of
+from tests.acceptance.tour import ROOT, Step, steps_of
 from tests.conftest import OWNER, connect, run_as_superuser, running_service
 from tests.factories import (
     Aggregate,
@@ -34,7 +34,11 @@ from tests.integration.support import OwnServer, as_superuser, running_server, u
 
 GUIDE = (ROOT / "docs" / "operations" / "backup.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", GUIDE, re.DOTALL | re.MULTILINE))
-DUMP, LOG = "A dump", "Base backup and log"
+# Every command of the two sections, in order.
+DUMP, *LOAD_DUMP = steps_of(SECTIONS["A dump"])
+MAKE_ARCHIVE, ARCHIVE, BASE_BACKUP, VERIFY, *PUT_BACK, AWAIT_RECOVERY = steps_of(
+    SECTIONS["Base backup and log"]
+)
 EVENTSTORE = Path(sys.executable).with_name("eventstore")
 ARCHIVED = "SELECT last_archived_wal >= $1 FROM pg_stat_archiver"
 DATABASE = "eventstore"
@@ -51,10 +55,8 @@ class Backup:
     server: OwnServer
     home: Path
 
-    def run(self, section: str, *, only: str = "", **environment: str) -> None:
-        """Run the commands of a section that begin with ``only``, as PostgreSQL's user."""
-        steps = [step for step in steps_of(SECTIONS[section]) if step.command.startswith(only)]
-        assert steps
+    def run(self, *steps: Step, **environment: str) -> None:
+        """Run commands as PostgreSQL's user; they print what the guide says."""
         owner = self.server.data_dir.stat()
         as_owner: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -92,10 +94,7 @@ def backup() -> Iterator[Backup]:
         home.mkdir()
         shutil.chown(home, owner.st_uid, owner.st_gid)
         backup = Backup(server, home)
-        first, *_ = steps_of(SECTIONS[LOG])
-        assert first.command == "mkdir -p $BACKUP/wal"
-        backup.run(LOG, only=first.command)
-        backup.run(LOG, only="psql")
+        backup.run(MAKE_ARCHIVE, ARCHIVE)
         # Processes are killed here, not machines.
         server.configure(fsync="off")
         server.restart()
@@ -166,14 +165,13 @@ async def test_a_dump_is_the_same_store_and_a_new_identity_makes_it_another(
     with running_service(backup.server.settings) as url:
         async with client_of(url) as client:
             await fill(client, permit_lines)
-            backup.run(DUMP, only="pg_dump")
+            backup.run(DUMP)
             before = await everything(client)
             # What the dump does not have, and a consumer has read.
             await append(client, late, new_event(), new_event())
             read = (await client.get("/v1/events", params={"after": 601})).json()
     assert [event["global_position"] for event in read["events"]] == [602, 603]
-    for command in ("createdb", "pg_restore", "vacuumdb", "psql"):
-        backup.run(DUMP, only=command, PGHOST=str(new_database.database_host))
+    backup.run(*LOAD_DUMP, PGHOST=str(new_database.database_host))
     with running_service(new_database) as url:
         async with client_of(url) as client:
             assert await everything(client) == before
@@ -198,8 +196,7 @@ async def _stored(client: httpx.AsyncClient, aggregate: Aggregate) -> Any:
 
 async def test_base_backup_and_log_bring_back_each_moment_before_a_crash(backup: Backup) -> None:
     server, kept, undone = backup.server, new_aggregate(), new_aggregate()
-    for command in ("pg_basebackup", "pg_verifybackup"):
-        backup.run(LOG, only=command)
+    backup.run(BASE_BACKUP, VERIFY)
     sql = await connect(as_superuser(server.settings))
     with running_service(server.settings) as url:
         async with client_of(url) as client:
@@ -216,10 +213,9 @@ async def test_base_backup_and_log_bring_back_each_moment_before_a_crash(backup:
             await until(lambda: sql.fetchval(ARCHIVED, segment))
     sql.terminate()
     server.kill()
-    for command in ("cp -a", "echo", "touch", "cp $OLD"):
-        backup.run(LOG, only=command, MOMENT=moment)
+    backup.run(*PUT_BACK, MOMENT=moment)
     with restored_server(backup) as restored:
-        backup.run(LOG, only="until", PGHOST=str(restored.database_host))
+        backup.run(AWAIT_RECOVERY, PGHOST=str(restored.database_host))
         positions_after = new_identity_by_command(restored)
         with running_service(restored) as url:
             async with client_of(url) as client:
