@@ -186,6 +186,25 @@ class Appended(msgspec.Struct, frozen=True):
         return self.events[-1].version
 
 
+class LostPositions(msgspec.Struct, frozen=True):
+    """The positions behind ``after`` and up to ``up_to``: of the store before it was restored.
+
+    No event that is stored has one, and none ever will. A consumer that has come from one of them
+    has read what is not there any more.
+    """
+
+    after: int
+    up_to: int
+
+    def has(self, position: int) -> bool:
+        """Whether the position was lost."""
+        return self.after < position <= self.up_to
+
+    def count_between(self, after: int, up_to: int) -> int:
+        """How many of the positions behind ``after`` and up to ``up_to`` were lost."""
+        return max(0, min(up_to, self.up_to) - max(after, self.after))
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The state of an aggregate at a version, as a service has folded it."""
 

@@ -36,7 +36,7 @@ async def feed_status_endpoint(services: Services) -> Response:
             store_id=status.store_id,
             last_position=status.last_position,
             safe_position=status.safe_position,
-            lag_positions=status.last_position - status.safe_position,
+            lag_positions=status.lag_positions,
             oldest_in_flight=None if oldest is None else InFlightTransaction(**asdict(oldest)),
             subscribers=services.feed_tail.listeners,
         )

@@ -1,13 +1,32 @@
 """``eventstore new-identity``."""
 
+from typing import Annotated
+
+import typer
+
 from app.cli.streams import write_line
 
+# What JavaScript and others can count to (https://www.rfc-editor.org/rfc/rfc8259#section-6).
+MAX_EXACT = 2**53 - 1
 
-def new_identity() -> None:
+
+def new_identity(
+    positions_after: Annotated[
+        int | None,
+        typer.Option(
+            "--positions-after",
+            min=1,
+            max=MAX_EXACT,
+            metavar="N",
+            help="Positions go on after N: the highest that was handed out before the restore, or "
+            "more. Default: the microseconds since 1970, which are above it.",
+        ),
+    ] = None,
+) -> None:
     """Make the store another one to its consumers, after it was restored to an earlier point.
 
-    Positions above that point are handed out again, to other events. Consumers that come back with
-    the old store's id are refused with 409 instead of skipping those.
+    Consumers that come back with the old store's id, or with a position that was lost, are refused
+    with 409 instead of skipping events. No position is handed out a second time.
     """
     # Only now: it would double the start of every other command.
     import asyncio
@@ -19,7 +38,10 @@ def new_identity() -> None:
 
     with database(read_settings()) as settings:
         try:
-            store_id = asyncio.run(make_new_identity(settings))
+            made = asyncio.run(make_new_identity(settings, positions_after))
         except EventStoreError as error:
             raise CliError(f"cannot make a new identity: {error}") from error
-    write_line(f"the store {settings.database_name} is now {store_id}")
+    write_line(
+        f"the store {settings.database_name} is now {made.store_id}; "
+        f"its positions go on after {made.positions_after}"
+    )

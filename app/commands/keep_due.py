@@ -48,7 +48,11 @@ class DueFollower:
             await self._store.scan_due(progress.scan, PAGE)
             return True
         if progress.position < progress.safe_position:
-            up_to = min(progress.position + self._window, progress.safe_position)
+            up_to = progress.position + self._window
+            if progress.lost.has(up_to):
+                # Nothing is in that hole, which may be a million times as wide.
+                up_to = progress.lost.up_to + self._window
+            up_to = min(up_to, progress.safe_position)
             begin = time.monotonic()
             await self._store.note_due(self._process, after=progress.position, up_to=up_to)
             self._adapt(time.monotonic() - begin)

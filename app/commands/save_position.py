@@ -33,7 +33,8 @@ async def save_position(
     projection by ``watch`` are told.
 
     Raises:
-        StoreChanged: The position is one of the store ``store_id``, and this is another one.
+        StoreChanged: The position is one of the store ``store_id``, and this is another one; or it
+            was lost when the store was restored.
         PositionBeyondSafePosition: No reader can have come that far.
         PositionConflict: The stored position is greater, or not the expected one.
         Unavailable: Saving again is safe in each case.
@@ -50,9 +51,13 @@ async def save_position(
         )
 
     saved = await save()
-    if store_id is not None and saved.store_id != str(store_id):
+    expected_store_id = None if store_id is None else str(store_id)
+    if expected_store_id not in {None, saved.store_id}:
         reason = f"this is the store {saved.store_id}, not {store_id}"
-        raise StoreChanged(saved.store_id, str(store_id), reason)
+        raise StoreChanged(saved.store_id, expected_store_id, reason)
+    if saved.lost.has(position):
+        reason = f"position {position} was lost when the store was restored"
+        raise StoreChanged(saved.store_id, expected_store_id, reason)
     for pause_s in LOOK_AGAIN_AFTER_S:
         if position <= saved.safe_position:
             break

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from app.events import MAX_VERSION
+from app.events import MAX_VERSION, LostPositions
 from app.store.connection import Database
 from app.store.statements import statement
 
@@ -23,6 +23,7 @@ class DueProgress:
 
     position: int
     safe_position: int
+    lost: LostPositions
     scan: Scan | None
 
 
@@ -88,9 +89,9 @@ class DueStore:
         """What there is to look at."""
         async with self._database.connection() as connection:
             [row] = await connection.fetch(statement("due_progress"))
-        position, safe_position, scan_type, after_id, request = row
+        position, safe_position, lost_after, lost_up_to, scan_type, after_id, request = row
         scan = None if scan_type is None else Scan(scan_type, after_id, request)
-        return DueProgress(position, safe_position, scan)
+        return DueProgress(position, safe_position, LostPositions(lost_after, lost_up_to), scan)
 
     async def note_due(self, process: UUID, *, after: int, up_to: int) -> bool:
         """Look at a window of the feed, once for all; False: it is for another process to do.

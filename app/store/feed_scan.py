@@ -8,7 +8,7 @@ from typing import NamedTuple
 from asyncpg import Record
 
 from app.errors import EventsDetached, StoreChanged
-from app.events import RecordedEvent
+from app.events import LostPositions, RecordedEvent
 from app.store.archived_months import ArchivedMonth, archived_months, attached, between
 from app.store.connection import Connection
 from app.store.feed_statement import FeedFilter, feed_statement
@@ -25,14 +25,15 @@ QUICK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class FeedHead:
-    """The safe position, and the store whose position it is.
+    """The safe position, the store whose position it is, and what that one has lost.
 
     ``archived_position``: the highest that has moved to the archive, as of about then.
     """
 
     safe_position: int
     store_id: str
-    archived_position: int = 0
+    lost: LostPositions
+    archived_position: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class FeedPage:
 async def feed_head(connection: Connection) -> FeedHead:
     """The head of the feed as of now."""
     [row] = await connection.fetch(statement("safe_position"))
-    return FeedHead(row["safe_position"], row["store_id"], row["archived_position"])
+    lost = LostPositions(row["lost_after"], row["lost_up_to"])
+    return FeedHead(row["safe_position"], row["store_id"], lost, row["archived_position"])
 
 
 async def scan_feed(
@@ -77,7 +79,8 @@ async def scan_feed(
 
     Raises:
         EventsDetached: The next events are in a month that is detached from the archive.
-        StoreChanged: The store is not ``store_id``, or has never handed out so high a position.
+        StoreChanged: The store is not ``store_id``; or has never handed out so high a position, or
+            has lost it with a restore.
     """
     if head is None:
         head = await feed_head(connection)
@@ -88,7 +91,7 @@ async def scan_feed(
     else:
         reached, end = after, head.safe_position
     events: list[RecordedEvent] = []
-    windows = _Windows(connection, feed_filter, backward=backward)
+    windows = _Windows(connection, feed_filter, head.lost, backward=backward)
     if head.archived_position >= (1 if backward else after + 1):
         await windows.look_at_archive()
     width = WINDOW
@@ -97,7 +100,7 @@ async def scan_feed(
         started_at = time.monotonic()
         stop = end
         if windows.is_archive_near or not feed_filter.is_empty:
-            stop = max(end, reached - width) if backward else min(end, reached + width)
+            stop = _end_of_window(head.lost, reached, end, width)
         try:
             window = await windows.read(reached, stop, limit - len(events))
         except EventsDetached:
@@ -120,6 +123,16 @@ async def scan_feed(
     return FeedPage(head, events, reached)
 
 
+def _end_of_window(lost: LostPositions, reached: int, end: int, width: int) -> int:
+    """Where a window ends that begins at ``reached`` and goes towards ``end``."""
+    is_backward = end < reached
+    stop = max(end, reached - width) if is_backward else min(end, reached + width)
+    if not lost.has(stop):
+        return stop
+    # Across the hole: nothing is in it, and no reader may come back from within.
+    return max(end, lost.after - width) if is_backward else min(end, lost.up_to + width)
+
+
 class _Window(NamedTuple):
     """Rows up to ``stop``, or the first ones, of live events and of these months of the archive."""
 
@@ -131,9 +144,17 @@ class _Window(NamedTuple):
 class _Windows:
     """Reads the feed's rows between two positions, wherever they are."""
 
-    def __init__(self, connection: Connection, feed_filter: FeedFilter, *, backward: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        feed_filter: FeedFilter,
+        lost: LostPositions,
+        *,
+        backward: bool,
+    ) -> None:
         self._connection = connection
         self._filter = feed_filter
+        self._lost = lost
         self._backward = backward
         self._months: list[ArchivedMonth] = []
 
@@ -198,6 +219,8 @@ class _Windows:
             is_next, resume_after = stop >= reached, None
         else:
             stop = min(each.min_position for each in detached) - 1
+            if self._lost.has(stop):
+                stop = self._lost.after
             is_next, resume_after = stop <= reached, max(each.max_position for each in detached)
         if is_next:
             raise EventsDetached([each.month for each in detached], resume_after)
@@ -210,6 +233,12 @@ async def _refuse_other_store(
     if store_id is not None and store_id != head.store_id:
         raise StoreChanged(
             head.store_id, store_id, f"this is the store {head.store_id}, not {store_id}"
+        )
+    if not backward and head.lost.has(after):
+        raise StoreChanged(
+            head.store_id,
+            store_id,
+            f"position {after} was lost when the store was restored to position {head.lost.after}",
         )
     if backward or after <= head.safe_position:
         return

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from app.events import LostPositions
 from app.store.connection import Database
 from app.store.statements import statement
 
@@ -40,7 +41,17 @@ class FeedStatus:
     store_id: str
     last_position: int
     safe_position: int
+    lost: LostPositions
     oldest_in_flight: InFlight | None
+
+    @property
+    def lag_positions(self) -> int:
+        """How many positions the safe one is behind; holes count, what a restore lost does not."""
+        return (
+            self.last_position
+            - self.safe_position
+            - self.lost.count_between(self.safe_position, self.last_position)
+        )
 
 
 async def feed_status(database: Database) -> FeedStatus:
@@ -52,8 +63,9 @@ async def feed_status(database: Database) -> FeedStatus:
     """
     async with database.connection() as connection:
         [row] = await connection.fetch(statement("feed_status"))
-    store_id, last_position, safe_position, *in_flight = row
-    return FeedStatus(store_id, last_position, safe_position, _in_flight(*in_flight))
+    store_id, last_position, safe_position, lost_after, lost_up_to, *in_flight = row
+    lost = LostPositions(lost_after, lost_up_to)
+    return FeedStatus(store_id, last_position, safe_position, lost, _in_flight(*in_flight))
 
 
 def _in_flight(mark: int | None, *more: Any) -> InFlight | None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from app.events import LostPositions
 from app.store.connection import Database
 from app.store.statements import statement
 
@@ -16,13 +17,14 @@ class PositionSaved:
     """The outcome of a save: refused where it is not ``is_saved``.
 
     ``is_new``: it is the projection's first position. The ``safe_position`` is that as of the save,
-    of the store ``store_id``.
+    of the store ``store_id``, which has ``lost`` those positions with a restore.
     """
 
     is_saved: bool
     is_new: bool
     safe_position: int
     store_id: str
+    lost: LostPositions
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +58,9 @@ class PositionStore:
     ) -> PositionSaved:
         """Store a position, in a transaction of its own.
 
-        Refused: the store is not ``store_id`` (None: whichever); the position is beyond the safe
-        one; or the stored one is greater and ``may_go_back`` is false, or is not
-        ``expected_position`` (0: none stored yet).
+        Refused: the store is not ``store_id`` (None: whichever); the position was lost with a
+        restore, or is beyond the safe one; or the stored one is greater and ``may_go_back`` is
+        false, or is not ``expected_position`` (0: none stored yet).
 
         Raises:
             OutcomeUnknown: The connection was lost; saving again is safe.
@@ -81,7 +83,11 @@ class PositionStore:
         row = await self._database.patiently(save)
         is_new = row["is_new"]
         return PositionSaved(
-            is_new is not None, bool(is_new), row["safe_position"], row["store_id"]
+            is_new is not None,
+            bool(is_new),
+            row["safe_position"],
+            row["store_id"],
+            LostPositions(row["lost_after"], row["lost_up_to"]),
         )
 
     async def get_position(

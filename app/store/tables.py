@@ -117,6 +117,9 @@ store_identity = Table(
     metadata,
     Column("is_only", Boolean, CheckConstraint("is_only"), primary_key=True, server_default=true()),
     Column("store_id", UUID(as_uuid=False), nullable=False, server_default=func.gen_random_uuid()),
+    Column("lost_after", BigInteger, nullable=False, server_default=text("0")),
+    Column("lost_up_to", BigInteger, nullable=False, server_default=text("0")),
+    CheckConstraint("lost_after <= lost_up_to", name="store_identity_lost_check"),
 )
 
 snapshot_policies = Table(

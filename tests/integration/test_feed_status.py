@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from app.errors import DatabaseUnreachable
+from app.events import LostPositions
 from app.settings import Settings
 from app.store.connection import Database
 from app.store.feed_status import FeedStatus, InFlight, feed_status
@@ -59,7 +60,7 @@ async def test_of_transactions_with_the_same_mark_the_one_that_began_first_is_na
         await writer.close()
         await until(lambda writer=writer: _has_ended(database, writer))  # type: ignore[misc]
     status = await feed_status(database)
-    assert status == FeedStatus(status.store_id, 0, 0, None)
+    assert status == FeedStatus(status.store_id, 0, 0, LostPositions(0, 0), None)
 
 
 async def _has_ended(database: Database, writer: Connection) -> bool:

@@ -4,12 +4,21 @@ import pytest
 
 from app.events import MAX_POSITION
 from app.queries.read_feed import read_feed
+from app.settings import Settings
 from app.store import feed_scan
 from app.store.event_reader import EventReader
 from app.store.feed_statement import FeedFilter, feed_statement
+from app.store.identity import new_identity
 from tests.integration.client_sql import Connection
 
 RARE = FeedFilter(event_types=["Rare"])
+SIX_OF_WHICH_TWO_ARE_RARE = """
+INSERT INTO events (event_id, aggregate_type, aggregate_id, version, event_type, event_data,
+                    occurred_at)
+SELECT gen_random_uuid(), 'Order', gen_random_uuid(), 1,
+       CASE WHEN n % 3 = 0 THEN 'Rare' ELSE 'Usual' END, '{}', now()
+FROM generate_series(1, 6) AS n
+"""
 
 
 @pytest.fixture
@@ -72,6 +81,28 @@ async def test_scan_whose_time_is_up_tells_how_far_it_has_come(
         ([], 201),
         ([5], 0),
     ]
+
+
+@pytest.mark.parametrize("window", [1, 7, 100])
+async def test_no_page_ends_among_positions_that_a_restore_has_lost(
+    event_reader: EventReader,
+    sql: Connection,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    window: int,
+) -> None:
+    """A reader who came back from there would be refused; and there are 10^15 of them."""
+    monkeypatch.setattr(feed_scan, "WINDOW", window)
+    monkeypatch.setattr(feed_scan, "SCAN_FOR_S", -1)
+    await sql.execute(SIX_OF_WHICH_TWO_ARE_RARE)
+    await new_identity(settings, 10**15)
+    await sql.execute(SIX_OF_WHICH_TWO_ARE_RARE)
+    rare = [3, 6, 10**15 + 3, 10**15 + 6]
+    for backward in (False, True):
+        found = await pages(event_reader, RARE, limit=10, backward=backward)
+        assert [at for page, _ in found for at in page] == (rare[::-1] if backward else rare)
+        assert not [after for _, after in found if 6 < after <= 10**15]
+        assert len(found) <= 13
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 10, 999, 1000, 1001])

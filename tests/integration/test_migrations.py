@@ -147,6 +147,8 @@ def test_revision_0002_and_back_and_again_keeps_all_rows(empty_database: Setting
     assert schema_of(empty_database) == EXPECTED_SCHEMA.read_text(encoding="utf-8")
     # Revision 0003 has added a column, without a value.
     rows["snapshots"] = [(*row, None) for row in rows["snapshots"]]
+    # Revision 0005 has added two: nothing was lost.
+    rows["store_identity"] = [(*row, 0, 0) for row in rows["store_identity"]]
     assert _rows(empty_database) == rows
 
 

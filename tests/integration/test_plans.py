@@ -538,7 +538,9 @@ CASES = {
 }
 # Without an index of ours.
 NOT_EXPLAINED = {
-    *("last_position", "new_identity", "feed_status", "lock_aggregates", "schema_state"),
+    *("last_position", "lock_new_events", "feed_status", "lock_aggregates", "schema_state"),
+    # Once, after a restore; to explain it would leave its mark on the sequence.
+    "new_identity",
     # They read all of what is due, or of what is a row a type.
     *("snapshot_coverage", "due_summary", "archive_months", "archive_bounds", "archivable"),
     # A function: test_archive_plans.py looks at what it does, and what is read of the archive.

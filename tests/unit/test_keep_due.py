@@ -7,6 +7,7 @@ import pytest
 
 from app.commands import keep_due
 from app.commands.keep_due import DueFollower
+from app.events import LostPositions
 from app.store.due_store import DueProgress, Scan
 
 
@@ -17,12 +18,13 @@ class Store:
         self.clock = clock
         self.position = 0
         self.safe_position = 0
+        self.lost = LostPositions(0, 0)
         self.scan: Scan | None = None
         self.takes_s = 0.02
         self.calls: list[tuple[Any, ...]] = []
 
     async def progress(self) -> DueProgress:
-        return DueProgress(self.position, self.safe_position, self.scan)
+        return DueProgress(self.position, self.safe_position, self.lost, self.scan)
 
     async def note_due(self, process: UUID, *, after: int, up_to: int) -> bool:
         self.calls.append(("window", up_to - after))
@@ -80,6 +82,16 @@ async def test_a_window_ends_at_the_safe_position(store: Store, follower: DueFol
     store.safe_position = 7
     assert not await follower.step()
     assert store.calls == [("window", 7)]
+
+
+async def test_a_window_goes_across_the_positions_that_a_restore_has_lost(
+    store: Store, follower: DueFollower
+) -> None:
+    lost_up_to = 10**15
+    store.position, store.safe_position = 900, lost_up_to + 7
+    store.lost = LostPositions(1_000, lost_up_to)
+    assert not await follower.step()
+    assert store.position == store.safe_position
 
 
 async def test_a_type_to_be_looked_at_again_goes_first(store: Store, follower: DueFollower) -> None:

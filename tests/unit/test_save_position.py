@@ -6,9 +6,12 @@ import pytest
 
 from app.commands.save_position import LOOK_AGAIN_AFTER_S, save_position
 from app.errors import PositionBeyondSafePosition
+from app.events import LostPositions
 from app.queries.position_watch import PositionWatch
 from app.store.position_store import PositionSaved, PositionStore
 from tests.integration.client_sql import OCCURRED_AT
+
+NOTHING_LOST = LostPositions(0, 0)
 
 
 class Store:
@@ -19,7 +22,9 @@ class Store:
 
     async def save_position(self, _: str, position: int, **__: Any) -> PositionSaved:
         safe_position = self._safe_positions.pop(0)
-        return PositionSaved(position <= safe_position, False, safe_position, "the store")
+        return PositionSaved(
+            position <= safe_position, False, safe_position, "the store", NOTHING_LOST
+        )
 
 
 async def save(position: int, *safe_positions: int) -> bool:

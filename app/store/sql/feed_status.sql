@@ -1,11 +1,12 @@
 -- Purpose: where the feed is, and which transaction holds it back: the one with the oldest mark in
 --   flight (docs/decisions/0004-safe-position.md).
 -- Parameters: none.
--- Rows: exactly one: store_id, last_position, safe_position; and of the oldest mark (null: nothing
---   is in flight) mark, pid (null: of a prepared transaction), application_name, user_name,
---   client_address, state, transaction_started_at, state_changed_at, age_seconds. A prepared
---   transaction has the state 'prepared' and the age since then; when it began is not known. What
---   the role may not see of another one's backend is null.
+-- Rows: exactly one: store_id, last_position, safe_position, lost_after and lost_up_to (see
+--   safe_position.sql); and of the oldest mark (null: nothing is in flight) mark, pid (null: of a
+--   prepared transaction), application_name, user_name, client_address, state,
+--   transaction_started_at, state_changed_at, age_seconds. A prepared transaction has the state
+--   'prepared' and the age since then; when it began is not known. What the role may not see of
+--   another one's backend is null.
 -- Zero rows: never.
 -- Index: none of ours but what events_safe_position() probes.
 -- Each step reads what is so at that moment, and takes its input from the step before, which fixes
@@ -32,9 +33,8 @@ head AS MATERIALIZED (
            AS last_position
   FROM marks
 )
-SELECT (SELECT store_id::text FROM store_identity), head.last_position, head.safe_position,
-       oldest.*
-FROM head LEFT JOIN LATERAL (
+SELECT store_id::text, head.last_position, head.safe_position, lost_after, lost_up_to, oldest.*
+FROM store_identity CROSS JOIN head LEFT JOIN LATERAL (
   SELECT last_position - ((last_position - low_bits) & 4294967295) AS mark,
          marks.pid,
          activity.application_name,

@@ -2,9 +2,10 @@
 --   are. Rows may be read up to it only by a LATER statement (docs/decisions/0004-safe-position.md).
 -- Parameters: none.
 -- Rows: exactly one: safe_position (0: nothing to read yet), archived_position (the highest that has
---   moved to the archive; 0: none has), store_id.
+--   moved to the archive; 0: none has), store_id, lost_after and lost_up_to: the positions behind the
+--   first and up to the second were lost with a restore.
 -- Zero rows: never.
 -- Index: idx_events_global_position, backwards, one probe.
-SELECT events_safe_position() AS safe_position,
-       (SELECT position FROM archive_state) AS archived_position,
-       (SELECT store_id::text FROM store_identity) AS store_id
+SELECT events_safe_position() AS safe_position, archive_state.position AS archived_position,
+       store_id::text, lost_after, lost_up_to
+FROM store_identity, archive_state
