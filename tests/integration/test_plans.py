@@ -118,7 +118,8 @@ def seeded(postgres_host: str, template_database: str) -> Iterator[Settings]:
             "FROM generate_series(1, 20000) AS n"
         )
         await connection.execute(
-            "INSERT INTO archive_months SELECT '2000-01-01'::date + n * interval '1 month', 7, -9, 0 "
+            "INSERT INTO archive_months "
+            "SELECT '2000-01-01'::date + n * interval '1 month', 7, -9, 0 "
             "FROM generate_series(0, 59) AS n"
         )
         await connection.execute(
@@ -174,7 +175,7 @@ class Plan:
         return {node["Index Name"] for node in self.nodes if "Index Name" in node}
 
     def scanned(self) -> set[str]:
-        """Tables that were read from end to end, but for those of one row or none, or one a type, month."""
+        """Tables that were read from end to end, but for those of at most one row a type or month."""
         scans = (node for node in self.nodes if node["Node Type"] == "Seq Scan")
         single = {"store_identity", "snapshot_progress", "archive_state", "events_archive"}
         small = {"snapshot_policies", "archive_months"}
@@ -577,7 +578,8 @@ def test_every_statement_is_explained_with_the_indexes_that_its_heading_names() 
 @pytest.mark.parametrize("bound", [0, 1, EVENTS // 2, EVENTS, EVENTS + 1_000])
 async def test_safe_position_is_one_probe(sql: Connection, mode: str, bound: int) -> None:
     source = await sql.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'events_safe_position'")
-    [query] = re.findall(r"SELECT \(SELECT (max\(event\.global_position\).*?)\),\n", source, re.S)
+    pattern = r"SELECT \(SELECT (max\(event\.global_position\).*?)\),\n"
+    [query] = re.findall(pattern, source, re.DOTALL)
     text = f"SELECT {query}".replace("bound", "$1::bigint")
     plan = await explain(sql, text, [bound], mode)
     assert plan.indexes() == {"idx_events_global_position"}
