@@ -26,9 +26,7 @@ class ProblemProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        # Each line of the access log tells of an ASGI request. Not by what uvicorn goes by, whether
-        # anybody listens to the logger: pytest does, and no test would see a direct append.
-        self._take_append = None if self.config.access_log else self.app_state.get("take_append")
+        self._take_append = self.app_state.get("take_append")
         self._receiving: DirectRequest | None = None
         self._idle_since: float | None = None
 

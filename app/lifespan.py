@@ -8,8 +8,10 @@ from fastapi import FastAPI
 
 from app.api.bodies_in_flight import BodyBudget
 from app.api.direct_appends import DirectAppends
+from app.api.request_log import RequestLog
 from app.api.services import LifespanState, OpenServices
 from app.embedded import PORT, EmbeddedPostgres
+from app.logs.setup import log_failures_of
 from app.migrations import head_revision, upgrade
 from app.settings import Settings
 from app.store.connection import Database
@@ -28,6 +30,7 @@ def lifespan(settings: Settings) -> Lifespan:
 
     @asynccontextmanager
     async def open_services(_: FastAPI) -> AsyncIterator[LifespanState]:
+        log_failures_of(asyncio.get_running_loop())
         async with AsyncExitStack() as stack:
             reachable = settings
             if settings.database_host is None:
@@ -51,7 +54,7 @@ def lifespan(settings: Settings) -> Lifespan:
                 stack.push_async_callback(archive_schedule.stop)
                 archive_schedule.start()
             body_budget = BodyBudget()
-            direct_appends = DirectAppends(services, body_budget)
+            direct_appends = DirectAppends(services, body_budget, RequestLog(settings))
             stack.push_async_callback(direct_appends.drain)
             yield {
                 "services": services,

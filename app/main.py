@@ -26,8 +26,10 @@ from app.api import (
 )
 from app.api.bodies_in_flight import BodiesInFlight
 from app.api.openapi import install_openapi
+from app.api.operation_names import OperationNames
 from app.api.path_segments import RawPath
 from app.api.problems import add_problem_handlers
+from app.api.request_log import LoggedRequests, RequestLog
 from app.api.short_way import ShortWay
 from app.lifespan import lifespan
 from app.settings import Settings
@@ -35,7 +37,9 @@ from app.settings import Settings
 DESCRIPTION = """\
 Append events with optimistic concurrency, load aggregates, keep snapshots, and follow the feed.
 
-Times are RFC 3339 in UTC; every error is `application/problem+json` (RFC 9457).
+Times are RFC 3339 in UTC; every error is `application/problem+json` (RFC 9457). An answer has the
+header `X-Request-ID`, by which the service's log knows the request, if the request had one or if it
+is an error.
 """
 TAGS = [
     {"name": "aggregates", "description": "Append and read the events of an aggregate."},
@@ -78,9 +82,9 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["ETag", "Retry-After", "Store-Id"],
+            expose_headers=["ETag", "Retry-After", "Store-Id", "X-Request-ID"],
         )
-    return app
+    return LoggedRequests(app, RequestLog(settings), OperationNames(ROUTERS))
 
 
 def create_api(settings: Settings) -> FastAPI:

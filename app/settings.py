@@ -98,7 +98,15 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     workers: int = Field(default=1, ge=1, description="Processes that serve HTTP.")
     log_level: Literal["critical", "error", "warning", "info", "debug"] = "info"
-    log_format: Literal["text", "json"] = "text"
+    log_format: Literal["text", "json"] | None = Field(
+        default=None, description="How records are written; unset: as text on a terminal only."
+    )
+    log_slow_request_ms: float = Field(
+        default=1_000,
+        ge=0,
+        allow_inf_nan=False,
+        description="Requests whose answer begins so late, or later, are logged; 0: all.",
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -185,7 +185,6 @@ def running_service(settings: Settings) -> Iterator[str]:
             create_app(settings),
             http=ProblemProtocol,
             log_level="warning",
-            # As the service has it; with one, appends go the long way.
             access_log=False,
             ws="none",
             timeout_graceful_shutdown=5,

@@ -5,7 +5,7 @@
 So SELECT … FROM events goes on to see all events, FROM ONLY events those that have not moved, and
 INSERT, which never follows children, is as before. What a unique index cannot keep over several
 tables is kept by a trigger; it is disabled until something is archived, so that a store without an
-archive pays nothing for it (docs/decisions/0017-archive.md).
+archive pays nothing for it (docs/decisions/0021-archive.md).
 
 CREATE TABLE … INHERITS takes SHARE UPDATE EXCLUSIVE on its parent, CREATE TRIGGER takes SHARE ROW
 EXCLUSIVE: reads go on, and writes wait for that moment.

@@ -11,6 +11,7 @@ header, or with a wrong one, so that there is one place where it is refused.
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, TypeAlias
@@ -28,11 +29,16 @@ from app.api.bodies_in_flight import BodyBudget
 from app.api.path_segments import name_of
 from app.api.preconditions import header_expectation
 from app.api.problems import KINDS, answer_error, answer_unexpected_error
+from app.api.request_log import RequestInHand, RequestLog
 from app.api.services import OpenServices
+from app.api.trace_context import REQUEST_ID
 from app.events import Append, Appended
+from app.logs.context import context_of, origin
 
 Headers: TypeAlias = dict[bytes, list[bytes]]
 Answer: TypeAlias = Callable[[Response], None]
+Head: TypeAlias = tuple[bytes, Iterable[tuple[bytes, bytes]]]
+"""The target and all headers, for the log."""
 
 # Larger ones are seldom, and take so long by themselves that the way in does not matter.
 MAX_DIRECT_BODY_BYTES = 1024 * 1024
@@ -63,9 +69,12 @@ _NO_CONDITIONS = AppendConditions()
 class DirectAppends:
     """Takes plain appends from the HTTP server."""
 
-    def __init__(self, services: OpenServices, body_budget: BodyBudget) -> None:
+    def __init__(
+        self, services: OpenServices, body_budget: BodyBudget, request_log: RequestLog
+    ) -> None:
         self.services = services
         self.body_budget = body_budget
+        self.request_log = request_log
         self.max_body_bytes = services.settings.max_body_bytes
         self._tasks: set[asyncio.Task[None]] = set()
         self._max_direct_body_bytes = min(self.max_body_bytes, MAX_DIRECT_BODY_BYTES)
@@ -85,23 +94,27 @@ class DirectAppends:
         if aggregate_type is None or aggregate_id is None:
             return None
         body_bytes = None
+        has_id = False
         conditions: Headers = {}
         for name, value in headers:
             if name == b"content-length":
                 body_bytes = int(value)
             elif name in _CONDITIONS:
                 conditions.setdefault(name, []).append(value)
+            elif name == REQUEST_ID:
+                has_id = True
             elif name in _UNUSUAL:
                 return None
         if body_bytes is None or body_bytes > self._max_direct_body_bytes:
             return None
         if conditions and not _are_plain(conditions):
             return None
-        return DirectAppend(self, aggregate_type, aggregate_id, conditions, answer)
+        head = target, headers
+        return DirectAppend(self, head, has_id, aggregate_type, aggregate_id, conditions, answer)
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Let something take its time beside the server's work."""
-        task = asyncio.create_task(work)
+    def start(self, work: Coroutine[Any, Any, None], request: RequestInHand) -> None:
+        """Let something take its time beside the server's work, on behalf of a request."""
+        task = asyncio.create_task(work, context=context_of(request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -118,8 +131,11 @@ class DirectAppend:
         "_aggregate_id",
         "_aggregate_type",
         "_answer",
+        "_begun_at_s",
         "_body",
         "_conditions",
+        "_has_id",
+        "_head",
         "_headers",
         "_held",
         "_is_answered",
@@ -129,6 +145,8 @@ class DirectAppend:
     def __init__(
         self,
         way: DirectAppends,
+        head: Head,
+        has_id: bool,
         aggregate_type: str,
         aggregate_id: str,
         headers: Headers,
@@ -143,6 +161,9 @@ class DirectAppend:
         self._body = b""
         self._held = way.body_budget.account()
         self._is_answered = False
+        self._head = head
+        self._has_id = has_id
+        self._begun_at_s = time.perf_counter()
 
     def receive(self, chunk: bytes) -> None:
         """Take a part of the body."""
@@ -151,7 +172,7 @@ class DirectAppend:
         try:
             self._held.hold(len(chunk), self._way.max_body_bytes)
         except _ERRORS as error:
-            self._end(answer_error(None, error))
+            self._refuse(error)
             return
         self._body += chunk
 
@@ -168,7 +189,7 @@ class DirectAppend:
             )
             services.event_store.submit_append(append, partial(self._settle, append))
         except Exception as error:  # noqa: BLE001 - it is answered
-            self._end(_refusal(error))
+            self._refuse(error)
 
     def abandon(self) -> None:
         """The client has gone before the end of the body: nothing is appended."""
@@ -178,13 +199,14 @@ class DirectAppend:
     def _settle(self, append: Append, appended: Appended | None, error: Exception | None) -> None:
         if appended is None:
             # Refused, raced or failed: what that means takes more than a callback to find out.
-            self._way.start(self._settle_refused(append, error))
+            self._way.start(self._settle_refused(append, error), self._request())
             return
         try:
             response = answer_appended(self._way.services, append, appended)
         except Exception as defect:  # noqa: BLE001 - it is answered
-            response = _refusal(defect)
-        self._end(response)
+            self._refuse(defect)
+        else:
+            self._end(response)
 
     async def _settle_refused(self, append: Append, error: Exception | None) -> None:
         async def first_attempt() -> None:
@@ -196,13 +218,43 @@ class DirectAppend:
                 self._way.services, append, self._conditions, first_attempt
             )
         except Exception as refusal:  # noqa: BLE001 - it is answered
-            response = _refusal(refusal)
-        self._end(response)
+            self._refuse(refusal)
+        else:
+            self._end(response)
 
-    def _end(self, response: Response) -> None:
+    def _refuse(self, error: Exception) -> None:
+        request = self._request()
+        # Of this callback, which may be another request's: one reads a connection for all.
+        token = origin.set(request)
+        try:
+            response = _refusal(error)
+        finally:
+            origin.reset(token)
+        self._end(response, request)
+
+    def _end(self, response: Response, request: RequestInHand | None = None) -> None:
         self._is_answered = True
         self._held.release(self._held.held)
+        log = self._way.request_log
+        is_refused = response.status_code >= 400
+        if (
+            is_refused
+            or self._has_id
+            or log.is_of_all
+            or time.perf_counter() - self._begun_at_s >= log.slow_s
+        ):
+            request = request or self._request()
+            log.log_answer(request, response.status_code)
+            if is_refused or self._has_id:
+                response.raw_headers.append((REQUEST_ID, request.request_id.encode()))
         self._answer(response)
+
+    def _request(self) -> RequestInHand:
+        """What the log needs of the request."""
+        target, headers = self._head
+        return RequestInHand(
+            "POST", target, headers, begun_at_s=self._begun_at_s, operation="append_events"
+        )
 
 
 def _refusal(error: Exception) -> Response:

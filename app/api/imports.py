@@ -20,6 +20,7 @@ from app.api.parameters import CausationHeader, CorrelationHeader, IdempotencyKe
 from app.api.preconditions import BadPreconditionError, refuse_preconditions
 from app.api.problem_schemas import ImportProblem
 from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, details_of
+from app.api.request_log import note_problem
 from app.api.services import OpenServices, Services, now
 from app.commands.import_events import ImportStopped, LineMaker, import_events
 from app.errors import InvalidInput, Unavailable
@@ -122,8 +123,11 @@ def _problem(stopped: ImportStopped) -> Response:
     kind, details = details_of(stopped)
     headers = {}
     if isinstance(stopped.cause, Unavailable):
-        logger.warning("%s: %s", kind.slug, stopped, exc_info=stopped.cause.__cause__)
+        logger.warning(
+            "%s", stopped, exc_info=stopped.cause.__cause__, extra={"problem": kind.slug}
+        )
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    note_problem(kind.slug)
     return Response(encoder.encode(details), kind.status, headers, PROBLEM_MEDIA_TYPE)
 
 

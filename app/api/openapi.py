@@ -46,6 +46,11 @@ UUID_PATTERN = "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 
 Schema = dict[str, Any]
 
+REQUEST_ID: Schema = {
+    "description": "The request's own, or one that is made for it: the service's log has it.",
+    "schema": {"type": "string", "examples": ["387c2e7cd9944bec9cc1763c79a0bbcd"]},
+}
+
 
 def _ref(body: type[msgspec.Struct]) -> Schema:
     return {"$ref": REF_TEMPLATE.format(name=body.__name__)}
@@ -123,7 +128,11 @@ def problem(
         for kind, details in map(details_of, examples)
     }
     content = {"schema": _ref(body), "examples": described}
-    return {"description": description, "content": {PROBLEM_MEDIA_TYPE: content}}
+    return {
+        "description": description,
+        "headers": {"X-Request-ID": REQUEST_ID},
+        "content": {PROBLEM_MEDIA_TYPE: content},
+    }
 
 
 def request_body(body: type[msgspec.Struct], example: object) -> Schema:
@@ -153,10 +162,9 @@ def _unavailable(
         "description": "Seconds to wait.",
         "schema": {"type": "integer", "format": "int32", "examples": [RETRY_AFTER_S]},
     }
-    return {
-        **problem("It cannot be done now.", *examples, body=body),
-        "headers": {"Retry-After": retry_after},
-    }
+    described = problem("It cannot be done now.", *examples, body=body)
+    described["headers"]["Retry-After"] = retry_after
+    return described
 
 
 _UNREACHABLE = errors.DatabaseUnreachable("no connection to the database could be made")

@@ -14,6 +14,7 @@ from starlette.routing import Match
 from app import errors
 from app.api.body import BodyTooLargeError, MalformedBodyError
 from app.api.preconditions import BadPreconditionError, PreconditionFailed
+from app.api.request_log import note_problem
 from app.commands.import_events import ImportStopped
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ def problem_response(
     kind: Kind, detail: str, members: dict[str, Any] | None = None, **headers: str
 ) -> Response:
     """An answer of the kind, with ``members`` as further members of the problem details."""
+    note_problem(kind.slug)
     return Response(
         msgspec.json.encode(_details(kind, detail, members or {})),
         status_code=kind.status,
@@ -155,7 +157,7 @@ def answer_error(_: Request | None, error: Exception) -> Response:
     kind = kind_of(error)
     headers = {}
     if isinstance(error, errors.Unavailable):
-        logger.warning("%s: %s", kind.slug, error, exc_info=error.__cause__)
+        logger.warning("%s", error, exc_info=error.__cause__, extra={"problem": kind.slug})
         headers["Retry_After"] = str(RETRY_AFTER_S)
     return problem_response(kind, str(error), _members(error), **headers)
 

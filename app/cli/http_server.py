@@ -8,7 +8,6 @@ import uvicorn
 
 from app.cli.signals import StopSignals
 from app.http_protocol import ProblemProtocol
-from app.logs import configure_logs
 from app.settings import Settings
 
 # New objects until garbage is looked for among them; Python's own 700 are those of 20 appends.
@@ -24,7 +23,6 @@ def serve_http(
     on_up: Callable[[], None],
 ) -> bool:
     """Serve until a stop signal; False if it could not start."""
-    configure_logs(settings)
     config = uvicorn.Config(
         "app.main:create_app",
         factory=True,
@@ -33,7 +31,8 @@ def serve_http(
         ws="none",
         lifespan="on",
         log_config=None,
-        access_log=settings.log_level == "debug",
+        # `app.api.request_log` tells of requests, whichever way they come.
+        access_log=False,
         server_header=False,
         # No answer tells a client's address or the scheme of its URL.
         proxy_headers=False,

@@ -9,6 +9,7 @@ from app.cli.listener import listening, url_of
 from app.cli.signals import Impatient, StopSignals
 from app.cli.streams import write_line
 from app.cli.workers import serve_with_workers
+from app.logs.setup import open_logs
 from app.migrations import upgrade
 from app.settings import Settings
 
@@ -17,6 +18,7 @@ def serve_until_stopped() -> None:
     """Serve as the environment says, with an embedded database if it names none."""
     configured = read_settings()
     with (
+        open_logs(configured),
         StopSignals() as signals,
         listening(
             configured.host, configured.port, is_to_be_shared=configured.workers > 1

@@ -5,6 +5,7 @@ that of one which has just died it heeds no signal; a worker that cannot start i
 ever; and when the supervisor is killed its workers live on and keep the port.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -21,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from app.cli.http_server import GRACE_S, serve_http
 from app.cli.listener import sockets_of_workers
 from app.cli.signals import STOP_SIGNALS, StopSignals
-from app.cli.streams import note
+from app.logs.setup import open_logs
 from app.metrics import share_between_workers
 from app.settings import Settings
 
@@ -33,6 +34,8 @@ RESTART_DELAY_S = 1.0
 # Sent to every process of a terminal by Ctrl-C, and when it is closed.
 _TERMINAL_SIGNALS = set(STOP_SIGNALS) - {signal.SIGTERM}
 _spawn = multiprocessing.get_context("spawn")
+
+logger = logging.getLogger(__name__)
 
 
 @share_between_workers()
@@ -61,7 +64,11 @@ def serve_with_workers(
                     continue
                 if not is_up:
                     return False
-                note(f"worker {worker.process.pid} has died ({worker.process.exitcode}); replaced")
+                logger.error(
+                    "worker %s has died (%s); it is replaced",
+                    worker.process.pid,
+                    worker.process.exitcode,
+                )
                 if not worker.has_started():
                     # What kept it from starting may pass, but not within the same instant.
                     time.sleep(RESTART_DELAY_S)
@@ -117,7 +124,7 @@ def _work(settings: Settings, sockets: list[socket.socket], started: Connection)
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    with StopSignals() as signals:
+    with open_logs(settings), StopSignals() as signals:
         if not serve_http(settings, sockets, signals, lambda: started.send(True)):
             sys.exit(1)
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from app.commands.archive_events import archive_events
+from app.logs.context import component_context
 from app.store.archive_store import Archivable, ArchiveStore
 
 RUN_EVERY_S = 3_600.0
@@ -35,7 +36,7 @@ class ArchiveSchedule:
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._keep())
+        self._task = asyncio.create_task(self._keep(), context=component_context("archive"))
 
     async def stop(self) -> None:
         """End at once: a batch that is under way is rolled back, or has committed."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from app.commands.keep_due import DueFollower
 from app.commands.leadership import Leadership
+from app.logs.context import component_context
 
 IDLE_S = 0.5
 RETRY_S = 2.0
@@ -40,9 +41,10 @@ class SnapshotWorker:
 
     def start(self) -> None:
         """Begin."""
+        context = component_context("snapshot worker")
         self._tasks = {
-            asyncio.create_task(self._leadership.keep(self._stopped)),
-            asyncio.create_task(self._work()),
+            asyncio.create_task(self._leadership.keep(self._stopped), context=context),
+            asyncio.create_task(self._work(), context=context),
         }
 
     async def stop(self) -> None:

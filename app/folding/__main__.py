@@ -6,6 +6,7 @@ import sys
 
 from app.folding.bounds import bound_this_process
 from app.folding.messages import LENGTH
+from app.logs.failure import describe
 
 
 def main() -> None:
@@ -23,6 +24,9 @@ def main() -> None:
         except BrokenPipeError:
             # The service is gone, and nobody waits for the answer.
             os._exit(0)
+        except Exception as defect:  # noqa: BLE001 - told to the service, which logs it
+            # Not Python's own report of it, which may quote what is folded.
+            sys.exit(describe(defect))
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ class _ProcessDied(Exception):
     ``reason`` None: it was not the step's fault.
     """
 
-    def __init__(self, returncode: int, index: int) -> None:
-        super().__init__(f"the fold process has ended with {returncode}")
+    def __init__(self, returncode: int, index: int, last_words: str) -> None:
+        super().__init__(f"the fold process has ended with {returncode} {last_words}".rstrip())
         self.index = index
         self.reason = _TOO_MUCH.get(-returncode) if index >= 0 else None
 
@@ -192,6 +192,7 @@ class FoldProcess:
             process, progress = await self._start()
         assert process.stdin
         assert process.stdout
+        assert process.stderr
         answered = False
         try:
             LENGTH.pack_into(progress, 0, 0)
@@ -203,7 +204,8 @@ class FoldProcess:
             answered = True
         except asyncio.IncompleteReadError:
             [steps] = LENGTH.unpack_from(progress, 0)
-            raise _ProcessDied(await process.wait(), steps - 1) from None
+            last_words = (await process.stderr.read()).decode(errors="replace")
+            raise _ProcessDied(await process.wait(), steps - 1, last_words) from None
         else:
             return answer
         finally:
@@ -228,6 +230,8 @@ class FoldProcess:
                 env=_environment(),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                # What it says goes into the service's log, as a record like any other.
+                stderr=asyncio.subprocess.PIPE,
                 pass_fds=[file.fileno()],
                 start_new_session=True,
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from app.errors import EventStoreError, StoreChanged, TooManySubscribers
 from app.events import RecordedEvent
+from app.logs.context import component_context
 from app.store.event_reader import EventReader
 from app.store.feed_scan import FeedHead
 from app.store.feed_statement import FeedFilter
@@ -130,7 +131,7 @@ class FeedTail:
             raise TooManySubscribers(self._max_listeners)
         self._listeners += 1
         if self._task is None and not self._is_closed:
-            self._task = asyncio.create_task(self._follow())
+            self._task = asyncio.create_task(self._follow(), context=component_context("feed tail"))
         try:
             yield
         finally:

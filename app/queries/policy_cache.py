@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from app.events import MAX_VERSION
+from app.logs.context import component_context
 from app.store.policy_store import PolicyInterval, PolicyStore
 
 # How long a policy that another process has saved may stay unknown here.
@@ -49,7 +50,9 @@ class PolicyCache:
 
     def start(self) -> None:
         """Begin to follow the policies."""
-        self._refreshing = asyncio.create_task(self._follow())
+        self._refreshing = asyncio.create_task(
+            self._follow(), context=component_context("policy cache")
+        )
 
     async def stop(self) -> None:
         """Wait until nothing more is read."""

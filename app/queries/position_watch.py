@@ -5,6 +5,7 @@ import logging
 from contextlib import suppress
 
 from app.errors import ServiceBusy
+from app.logs.context import component_context
 from app.store.position_store import PositionStore
 
 MAX_WAITERS = 1_000
@@ -64,7 +65,9 @@ class PositionWatch:
         of_projection = self._waiters.setdefault(projection_name, {})
         of_projection[waiter] = position
         if self._polling is None:
-            self._polling = asyncio.create_task(self._poll())
+            self._polling = asyncio.create_task(
+                self._poll(), context=component_context("position watch")
+            )
         try:
             await asyncio.wait({waiter}, timeout=timeout_s)
         finally:

@@ -64,7 +64,7 @@ class ArchiveStore:
         """The last position at which something old may be live; 0: there is none.
 
         Two statements, and the first time some more: appends have to be guarded against what is in
-        the archive before anything is (`docs/decisions/0017-archive.md`). That waits until no
+        the archive before anything is (`docs/decisions/0021-archive.md`). That waits until no
         transaction that inserts is under way, in short turns, so that others do not wait long.
 
         Raises:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 
 from app.errors import DatabaseBusy, ServiceBusy
 from app.events import Append
+from app.logs.context import component_context
 from app.store.batch_member import (
     MAX_APPENDS_OF_BATCH,
     MAX_EVENTS_OF_BATCH,
@@ -38,6 +39,8 @@ KEEP_CONNECTION_S = 1.0
 TOO_LONG = "other appends take too long; nothing was stored"
 
 logger = logging.getLogger(__name__)
+
+_CONTEXT = component_context("group commit")
 
 
 class BatchWriter(Protocol):
@@ -195,7 +198,8 @@ class GroupCommit:
         _wake(self._idle.pop())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        # For many requests: on behalf of none of them.
+        task = asyncio.create_task(work, context=_CONTEXT)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -78,7 +78,6 @@ def answers(connection: socket.socket, count: int) -> list[tuple[int, dict[str, 
 def test_what_is_tested_here_goes_without_asgi(
     small_service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where pytest listens to the access log, as it does in each test."""
     begun: list[object] = []
     monkeypatch.setattr(ProblemProtocol, "_start_asgi_task", lambda *_: begun.append(_))
     with connection_to(small_service) as connection:

@@ -23,6 +23,7 @@ from tests.conftest import running_service
 IDS = [str(UUID(int=number)) for number in range(1, 5)]
 # A UUIDv7: the service has made it.
 MADE_ID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+MADE_REQUEST_ID = re.compile("^[0-9a-f]{32}$")
 TIME = "2026-11-24T10:00:00Z"
 
 
@@ -78,6 +79,7 @@ APPEND_HEADERS = st.lists(
             *(("X-Correlation-ID", IDS[1]), ("X-Correlation-ID", IDS[1].replace("-", ""))),
             *(("X-Causation-ID", IDS[2].upper()), ("X-Causation-ID", "x")),
             *(("Content-Type", "text/plain"), ("X-Other", "1")),
+            *(("X-Request-ID", "mine"), ("X-Request-ID", "not mine"), ("traceparent", "x")),
         ]
     ),
     max_size=2,
@@ -88,7 +90,7 @@ READ_HEADERS = st.lists(
             *(("If-None-Match", '"1"'), ("If-None-Match", "*"), ("Accept", "*/*")),
             *(("Accept", "application/json"), ("Accept", "application/json;q=0.5")),
             *(("Accept", "application/x-ndjson"), ("Accept", "text/html"), ("Accept", "")),
-            *(("Last-Event-ID", "1"), ("Last-Event-ID", "x")),
+            *(("Last-Event-ID", "1"), ("Last-Event-ID", "x"), ("X-Request-ID", "mine")),
         ]
     ),
     max_size=2,
@@ -171,7 +173,11 @@ def answer_of(client: HTTPConnection, ask: Ask) -> tuple[int, list[tuple[str, st
         client.putheader(name, value)
     client.endheaders(ask.body)
     answer = client.getresponse()
-    headers = sorted((name, value) for name, value in answer.getheaders() if name != "date")
+    headers = sorted(
+        (name, MADE_REQUEST_ID.sub("an id", value))
+        for name, value in answer.getheaders()
+        if name != "date"
+    )
     return answer.status, headers, MADE_ID.sub(b"an id", answer.read())
 
 

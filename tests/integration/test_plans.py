@@ -175,7 +175,7 @@ class Plan:
         return {node["Index Name"] for node in self.nodes if "Index Name" in node}
 
     def scanned(self) -> set[str]:
-        """Tables that were read from end to end, but for those of at most one row a type or month."""
+        """Tables read from end to end, but for those of at most one row a type or month."""
         scans = (node for node in self.nodes if node["Node Type"] == "Seq Scan")
         single = {"store_identity", "snapshot_progress", "archive_state", "events_archive"}
         small = {"snapshot_policies", "archive_months"}

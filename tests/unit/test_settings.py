@@ -33,7 +33,8 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert settings.max_body_bytes == 16 * 1024 * 1024
     assert settings.max_events_per_append == 10_000
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
-    assert (settings.log_level, settings.log_format) == ("info", "text")
+    assert (settings.log_level, settings.log_format) == ("info", None)
+    assert settings.log_slow_request_ms == 1_000
 
 
 def test_the_environment_goes_before_the_file(
@@ -79,6 +80,8 @@ def test_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         ("WORKERS", "0"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
+        ("LOG_SLOW_REQUEST_MS", "-1"),
+        ("LOG_SLOW_REQUEST_MS", "inf"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(

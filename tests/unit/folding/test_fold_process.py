@@ -321,3 +321,19 @@ def test_it_outlives_ctrl_c_and_not_its_parent() -> None:
         parent.kill()
     psutil.wait_procs([child], timeout=5)
     assert not child.is_running()
+
+
+async def test_a_defect_of_the_process_is_logged_in_one_line(
+    folds: FoldProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(FoldUnavailable):
+        await folds.fold(SUM, b'{"s": s3cret}', history({"n": 1}))
+    # Also what has been tried a second time.
+    for message in caplog.messages:
+        said, _, place = message.partition(" at ")
+        assert said == "the fold process has ended with 1 msgspec.DecodeError"
+        assert "\n" not in place
+        assert "app/folding/__main__.py" in place
+        assert "s3cret" not in place
+    assert len(caplog.messages) == 2
+    await assert_folds(folds)
