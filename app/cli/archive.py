@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,13 +13,10 @@ from app.cli.progress import progress_of
 from app.cli.streams import write_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from app.settings import Settings
-    from app.store.archive_store import Archivable, ArchiveStore
+    from app.store.archive_store import Archivable
 
 INTERRUPTED_EXIT_CODE = 130
-CLOSE_TIMEOUT_S = 5.0
 
 
 def archive(
@@ -96,8 +92,9 @@ async def _move(
     settings: Settings, archivable: Archivable, pace: int | None, moved: list[int]
 ) -> None:
     from app.commands.archive_events import archive_events
+    from app.store.archive_store import opened_archive
 
-    async with _store(settings) as store:
+    async with opened_archive(settings) as store:
         with progress_of("archiving") as bar:
             reached = 0
             async for progress in archive_events(store, archivable, max_events_per_s=pace):
@@ -106,21 +103,10 @@ async def _move(
 
 
 async def _tell(settings: Settings, archivable: Archivable) -> None:
-    async with _store(settings) as store:
+    from app.store.archive_store import opened_archive
+
+    async with opened_archive(settings) as store:
         months = await store.archivable(archivable)
     for each in months:
         write_line(f"{each.month:%Y-%m}  {each.events} events of {each.aggregates} aggregates")
     write_line(f"would archive {sum(each.events for each in months)} events")
-
-
-@asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[ArchiveStore]:
-    from app.store.archive_store import ArchiveStore
-    from app.store.connection import Database
-
-    database = Database(settings)
-    await database.open()
-    try:
-        yield ArchiveStore(database)
-    finally:
-        await database.close(timeout_s=CLOSE_TIMEOUT_S)

@@ -20,6 +20,8 @@ unix_socket_permissions = 0700
 max_connections = 100
 shared_buffers = '256MB'
 max_wal_size = '4GB'
+# A SELECT from `events` by direct SQL locks five relations for each archived month.
+max_locks_per_transaction = 256
 timezone = 'UTC'
 log_timezone = 'UTC'
 # One file a weekday, overwritten a week later.

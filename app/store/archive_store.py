@@ -1,11 +1,13 @@
 """Moves old events to the archive."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from app.errors import DatabaseBusy
+from app.settings import Settings
 from app.store.connection import Database
 from app.store.driver_errors import is_deadlock, is_lock_timeout
 from app.store.statements import statement
@@ -16,6 +18,7 @@ GUARD_PAUSE_S = 0.3
 GUARD_ATTEMPTS = 100
 BATCH_ATTEMPTS = 20
 BATCH_PAUSE_S = 0.1
+CLOSE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,17 @@ class ArchivableMonth:
     month: date
     events: int
     aggregates: int
+
+
+@asynccontextmanager
+async def opened_archive(settings: Settings) -> AsyncIterator["ArchiveStore"]:
+    """An archive store on connections of its own, for one who runs no service."""
+    database = Database(settings)
+    await database.open()
+    try:
+        yield ArchiveStore(database)
+    finally:
+        await database.close(timeout_s=CLOSE_TIMEOUT_S)
 
 
 class ArchiveStore:

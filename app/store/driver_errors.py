@@ -48,6 +48,7 @@ _UNREACHABLE = {
     "3D000": "the database does not exist",
     "42501": "the database denies the service's user a right that it needs",
     "42P01": "the schema is missing: run `eventstore migrate`",
+    "42703": "the schema is an older one: run `eventstore migrate`",
     "42883": "the schema is missing: run `eventstore migrate`",
     "58030": "the database cannot read or write its files",
     "XX001": "the database finds its data damaged",
