@@ -82,7 +82,7 @@ class EventReader:
             found = await fetch_of_aggregate(
                 connection, statement(name), aggregate_type, aggregate_id, *bounds
             )
-            version = found.rows[0]["aggregate_version"]
+            version = found.rows[0]["aggregate_version"] or 0
             rows = [] if found.rows[0]["event_id"] is None else found.rows
             if backward:
                 highest = min(from_version, version)

@@ -12,12 +12,12 @@
 -- Zero rows: never.
 -- Index: idx_events_aggregate; archived_aggregates_pkey; snapshots_pkey.
 WITH head AS MATERIALIZED (
-  SELECT aggregate.version,
+  SELECT aggregate.*,
          least(aggregate.version, $4::int,
                (SELECT min(version) - 1 FROM ONLY events
                 WHERE aggregate_type = $1 AND aggregate_id = $2
                   AND $5::timestamptz IS NOT NULL AND occurred_at > $5)) AS loaded_version
-  FROM (SELECT nullif(<<aggregate_version($1, $2)>>, 0) AS version OFFSET 0) AS aggregate
+  FROM (<<aggregate($1, $2)>>) AS aggregate
 ), usable AS MATERIALIZED (
   SELECT snapshots.version, state, created_at
   FROM snapshots, head
@@ -33,11 +33,10 @@ SELECT NULL::text AS event_id, NULL::text AS aggregate_type, NULL::text AS aggre
        usable.version AS snapshot_version, usable.state::text AS snapshot_state,
        to_char(usable.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
          AS snapshot_created_at,
-       (SELECT months FROM archived_aggregates AS archived
-        WHERE aggregate_type = $1 AND aggregate_id = $2
-          AND ($5 IS NOT NULL
-            OR $6 > 0 AND archived.version > coalesce(usable.version, 0)
-              AND head.loaded_version > coalesce(usable.version, 0))) AS archived_months
+       CASE WHEN $5 IS NOT NULL
+              OR $6 > 0 AND head.archived_version > coalesce(usable.version, 0)
+                AND head.loaded_version > coalesce(usable.version, 0)
+            THEN head.archived_months END AS archived_months
 FROM head LEFT JOIN usable ON true
 UNION ALL
 SELECT <<event_if_small>>, NULL, NULL, NULL, NULL, NULL, NULL

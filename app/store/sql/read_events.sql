@@ -2,20 +2,15 @@
 -- Parameters: $1 aggregate_type, $2 aggregate_id, $3 from version and $4 to version (both
 --   inclusive, rising). There is no limit: a version is there once, so the range is one.
 -- Rows: the event's columns (event_data null: a large one, see large_json.sql), and in each row
---   aggregate_version, the aggregate's version (0: it has no events), and archived_months: the months
+--   aggregate_version, the aggregate's version (null: it has no events), and archived_months: the months
 --   in which versions of the range may be archived, or null. They are among the rows only where these
 --   months are looked at, too (`with_months`). Where the page is empty, one row of which all but these
 --   two is null.
 -- Zero rows: never.
 -- Index: idx_events_aggregate; archived_aggregates_pkey.
-SELECT page.*, head.version AS aggregate_version, head.archived_months
-FROM (
-  SELECT <<aggregate_version($1, $2)>> AS version,
-         (SELECT months FROM archived_aggregates
-          WHERE aggregate_type = $1 AND aggregate_id = $2 AND version >= $3) AS archived_months
-  -- Keeps the version from being looked up where it is used, each time.
-  OFFSET 0
-) AS head
+SELECT page.*, head.version AS aggregate_version,
+       CASE WHEN head.archived_version >= $3 THEN head.archived_months END AS archived_months
+FROM (<<aggregate($1, $2)>>) AS head
 LEFT JOIN LATERAL (
   SELECT <<event_if_small>>
   FROM (
