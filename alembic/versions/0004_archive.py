@@ -127,6 +127,10 @@ BEGIN
   moved := 0;
   detached := ARRAY(SELECT archived.month FROM {schema}.archive_months AS archived
                     WHERE archived.detached_at IS NOT NULL);
+  -- Whoever commits later is behind this in the log; a crash before it is on disk undoes the batch,
+  -- and its events are live again
+  -- (https://www.postgresql.org/docs/16/wal-async-commit.html).
+  PERFORM set_config('synchronous_commit', 'off', true);
   PERFORM set_config('eventstore.archiving', pg_current_xact_id()::text, true);
   FOR chosen IN
     WITH page AS MATERIALIZED (

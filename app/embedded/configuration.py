@@ -20,6 +20,8 @@ unix_socket_permissions = 0700
 max_connections = 100
 shared_buffers = '256MB'
 max_wal_size = '4GB'
+# Files of the log that are kept to be written again: to make new ones, a commit has to wait for.
+min_wal_size = '512MB'
 # A SELECT from `events` by direct SQL locks five relations for each archived month.
 max_locks_per_transaction = 256
 timezone = 'UTC'
