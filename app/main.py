@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from app.api import (
     aggregate_events,
     aggregates,
+    counts,
     feed,
     feed_status,
     health,
@@ -45,7 +46,7 @@ TAGS = [
     {"name": "snapshot policies", "description": "When snapshots are due, and who makes them."},
     {"name": "feed", "description": "All events in global order."},
     {"name": "projections", "description": "How far each consumer of the feed has come."},
-    {"name": "statistics", "description": "How the store is doing."},
+    {"name": "statistics", "description": "How the store is doing, and what helps."},
     {"name": "health", "description": "For load balancers and orchestrators."},
 ]
 # The most specific routes first: an aggregate is matched by two segments, its events by three.
@@ -65,6 +66,7 @@ ROUTERS = (
     feed.router,
     projections.router,
     statistics.router,
+    counts.router,
 )
 
 

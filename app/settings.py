@@ -56,7 +56,8 @@ class Settings(BaseSettings):
     )
     snapshot_worker: bool = Field(
         default=True,
-        description="Whether this instance may keep the list of due aggregates and make snapshots.",
+        description="Whether this instance may keep the list of due aggregates and the figures of "
+        "`/v1/stats`, and make snapshots.",
     )
     max_body_bytes: int = Field(
         default=16 * 1024 * 1024, ge=1, description="A larger request body is refused with 413."

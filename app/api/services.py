@@ -8,8 +8,10 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 
 from app.api.bodies_in_flight import BodyBudget
+from app.commands.followers import Followers
 from app.commands.import_events import Imports
 from app.commands.keep_due import DueFollower
+from app.commands.keep_statistics import StatisticsFollower
 from app.commands.leadership import Leadership
 from app.commands.make_snapshots import SnapshotMaker
 from app.commands.snapshot_worker import SnapshotWorker
@@ -28,6 +30,7 @@ from app.store.made_snapshot_store import MadeSnapshotStore
 from app.store.policy_store import PolicyStore
 from app.store.position_store import PositionStore
 from app.store.snapshot_store import SnapshotStore
+from app.store.statistics_store import StatisticsStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class OpenServices:
     made_snapshot_store: MadeSnapshotStore
     fold_process: FoldProcess
     position_store: PositionStore
+    statistics_store: StatisticsStore
     feed_tail: FeedTail
     position_watch: PositionWatch
     head_revision: str
@@ -76,13 +80,14 @@ class OpenServices:
             MadeSnapshotStore(database),
             FoldProcess(),
             position_store,
+            StatisticsStore(database),
             tail,
             PositionWatch(position_store),
             head_revision,
         )
 
     def snapshot_worker(self) -> SnapshotWorker:
-        """What keeps snapshots in order in the background."""
+        """What keeps snapshots in order, and figures, in the background."""
         leadership = Leadership(self.due_store)
         maker = SnapshotMaker(
             self.policies,
@@ -94,7 +99,10 @@ class OpenServices:
             self.metrics,
             now,
         )
-        follower = DueFollower(self.due_store, leadership.process)
+        follower = Followers(
+            DueFollower(self.due_store, leadership.process),
+            StatisticsFollower(self.statistics_store),
+        )
         return SnapshotWorker(leadership, follower, maker)
 
     def count_load(self, aggregate_type: str, version: int, *, with_snapshot: bool) -> None:

@@ -36,6 +36,9 @@ OPERATIONS = {
     ("get", "/v1/snapshots/due"): "list_due_snapshots",
     ("get", "/v1/snapshots/failed"): "list_failed_snapshots",
     ("get", "/v1/stats/snapshot-coverage"): "snapshot_coverage",
+    ("get", "/v1/stats/aggregate-types"): "count_aggregate_types",
+    ("get", "/v1/stats/event-types"): "count_event_types",
+    ("get", "/v1/stats/largest-aggregates"): "largest_aggregates",
     ("get", "/v1/snapshot-policies"): "list_snapshot_policies",
     ("put", POLICY): "save_snapshot_policy",
     ("get", POLICY): "get_snapshot_policy",
@@ -368,6 +371,10 @@ class TestRealAnswers:
         await answers("get", "/v1/snapshots/due?after=7", 422)
 
         await answers("get", "/v1/stats/snapshot-coverage", 200)
+        for name in ("aggregate-types", "event-types", "largest-aggregates"):
+            await answers("get", f"/v1/stats/{name}", 200)
+            await answers("get", f"/v1/stats/{name}?exact=true", 200)
+            await answers("get", f"/v1/stats/{name}?limit=0", 422)
         await answers("get", "/v1/snapshots/failed", 200)
         await answers("get", "/v1/snapshots/failed?after=7", 422)
 
