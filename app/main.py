@@ -23,6 +23,7 @@ from app.api import (
     snapshots_failed,
     state,
     statistics,
+    table_statistics,
     transactions,
 )
 from app.api.bodies_in_flight import BodiesInFlight
@@ -67,6 +68,7 @@ ROUTERS = (
     projections.router,
     statistics.router,
     counts.router,
+    table_statistics.router,
 )
 
 

@@ -30,3 +30,57 @@ LARGEST = {
     "position": 9_120,
     "safe_position": 9_120,
 }
+TABLES = {
+    "tables": [
+        {
+            "table_name": "snapshots",
+            "tables": 1,
+            "rows": 50_000,
+            "exact": False,
+            "dead_rows": 61_000,
+            "table_bytes": 98_304_000,
+            "index_bytes": 4_112_384,
+            "toast_bytes": 8_192,
+            "total_bytes": 102_424_576,
+            "last_vacuum": "2026-11-23T10:14:00.000000Z",
+            "last_analyze": "2026-11-23T10:14:00.000000Z",
+            "inserts_since_vacuum": 12,
+            "xid_age": 61_200,
+            "multixact_age": 0,
+            "freeze_max_age": 200_000_000,
+            "warning": "act",
+            "concerns": [
+                {
+                    "level": "act",
+                    "why": "61,000 rows are dead, 55% of the table; autovacuum should have come at "
+                    "2,550",
+                    "advice": "a transaction (pid 4711, billing, actor_user, idle in transaction) "
+                    "keeps vacuum back: have it ended, or end it: SELECT "
+                    "pg_terminate_backend(4711); then VACUUM snapshots",
+                }
+            ],
+        }
+    ],
+    "total_bytes": 102_424_576,
+    "oldest_snapshot": {
+        "kind": "transaction",
+        "name": None,
+        "pid": 4711,
+        "application_name": "billing",
+        "user_name": "actor_user",
+        "client_address": "10.0.0.7",
+        "state": "idle in transaction",
+        "started_at": "2026-11-23T09:55:30.000000Z",
+        "age_seconds": 1_200.5,
+        "xid_age": 61_150,
+    },
+    "warning": "watch",
+    "concerns": [
+        {
+            "level": "watch",
+            "why": "a transaction (pid 4711, billing, actor_user, idle in transaction) has kept "
+            "dead rows of all tables from being removed for 1,200 s, 61,150 transactions",
+            "advice": "have it ended, or end it: SELECT pg_terminate_backend(4711)",
+        }
+    ],
+}

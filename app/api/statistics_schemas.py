@@ -1,12 +1,13 @@
 """Bodies of answers about how the store is doing: counts, sizes, and what to do about them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from app.api.schemas import SafePosition
+from app.api.schemas import DateTime, SafePosition
 from app.api.snapshot_schemas import Count
 from app.events import AggregateId, AggregateType, EventVersion
+from app.queries.judge_tables import Level, Urgency
 
 Exact = Annotated[
     bool,
@@ -76,3 +77,83 @@ class LargestAggregatesAnswer(Struct):
     exact: Exact
     position: CountedPosition
     safe_position: SafePosition
+
+
+WarningLevel = Annotated[Level, Meta(description="The most urgent of the concerns.")]
+Bytes = Annotated[int, Meta(ge=0)]
+
+
+class ConcernDetails(Struct):
+    """Something that is not as it should be."""
+
+    level: Annotated[
+        Urgency,
+        Meta(description="`watch`: it may go away by itself; `act`: it will not."),
+    ]
+    why: str
+    advice: Annotated[str, Meta(description="What to do, mostly in SQL.")]
+
+
+class TableSummary(Struct):
+    """A table: how large it is, and how well it is vacuumed."""
+
+    table_name: Annotated[
+        str, Meta(description="`events_archive`: all tables of archived events, added up.")
+    ]
+    tables: Annotated[Count, Meta(description="How many were added up.")]
+    rows: Count
+    exact: Annotated[
+        bool, Meta(description="Whether the rows were counted; if not, PostgreSQL estimates them.")
+    ]
+    dead_rows: Annotated[Count, Meta(description="Estimated: what vacuum has to remove.")]
+    table_bytes: Bytes
+    index_bytes: Bytes
+    toast_bytes: Annotated[Bytes, Meta(description="Of large values, which are kept apart.")]
+    total_bytes: Bytes
+    last_vacuum: Annotated[
+        DateTime | None, Meta(description="By autovacuum or by hand; null: never.")
+    ]
+    last_analyze: Annotated[
+        DateTime | None, Meta(description="By autovacuum or by hand; null: never.")
+    ]
+    inserts_since_vacuum: Count
+    xid_age: Annotated[
+        Count, Meta(description="Of the oldest transaction id that is not frozen, in transactions.")
+    ]
+    multixact_age: Annotated[
+        Count, Meta(description="Of the oldest multixact that is not frozen, in multixacts.")
+    ]
+    freeze_max_age: Annotated[
+        Count, Meta(description="`xid_age` at which autovacuum comes, whatever else there is.")
+    ]
+    warning: WarningLevel
+    concerns: list[ConcernDetails]
+
+
+class OldestSnapshotDetails(Struct):
+    """Who needs the oldest rows that are dead, so that no vacuum may remove them."""
+
+    kind: Literal["transaction", "prepared transaction", "standby", "replication slot"]
+    name: Annotated[str | None, Meta(description="Of a slot or a prepared transaction.")]
+    pid: Annotated[int | None, Meta(description="For `pg_terminate_backend(pid)`.")]
+    application_name: str | None
+    user_name: str | None
+    client_address: str | None
+    state: str | None
+    started_at: Annotated[DateTime | None, Meta(description="Null: not known.")]
+    age_seconds: float | None
+    xid_age: Annotated[Count, Meta(description="In transactions.")]
+
+
+class TablesAnswer(Struct):
+    """The store's tables, and what keeps vacuum back."""
+
+    tables: list[TableSummary]
+    total_bytes: Bytes
+    oldest_snapshot: Annotated[
+        OldestSnapshotDetails | None, Meta(description="Null: nobody keeps vacuum back.")
+    ]
+    warning: WarningLevel
+    concerns: Annotated[
+        list[ConcernDetails], Meta(description="About `oldest_snapshot`, of all tables.")
+    ]
