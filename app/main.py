@@ -17,6 +17,7 @@ from app.api import (
     imports,
     problem_pages,
     projections,
+    slow_aggregates,
     snapshot_policies,
     snapshots,
     snapshots_due,
@@ -69,6 +70,7 @@ ROUTERS = (
     statistics.router,
     counts.router,
     table_statistics.router,
+    slow_aggregates.router,
 )
 
 

@@ -18,6 +18,7 @@ from app.commands.snapshot_worker import SnapshotWorker
 from app.folding.process import FoldProcess
 from app.metrics import Metrics
 from app.queries.feed_tail import FeedTail
+from app.queries.load_cost import LoadCost
 from app.queries.policy_cache import PolicyCache
 from app.queries.position_watch import PositionWatch
 from app.settings import Settings
@@ -52,6 +53,7 @@ class OpenServices:
     fold_process: FoldProcess
     position_store: PositionStore
     statistics_store: StatisticsStore
+    load_cost: LoadCost
     feed_tail: FeedTail
     position_watch: PositionWatch
     head_revision: str
@@ -81,6 +83,7 @@ class OpenServices:
             FoldProcess(),
             position_store,
             StatisticsStore(database),
+            LoadCost(),
             tail,
             PositionWatch(position_store),
             head_revision,

@@ -84,3 +84,31 @@ TABLES = {
         }
     ],
 }
+SLOW = {
+    "aggregates": [
+        {
+            "aggregate_type": "Order",
+            "aggregate_id": "ord-123",
+            "events": 260,
+            "has_snapshot": False,
+            "snapshot_version": None,
+            "events_since_snapshot": 260,
+            "load_seconds": 0.004,
+            "load_is_measured": False,
+            "cause": "snapshot-missing",
+            "advice": {
+                "text": "No snapshot is made near its end. …",
+                "operation": {
+                    "operation_id": "save_snapshot_policy",
+                    "method": "PUT",
+                    "path": "/v1/snapshot-policies/Order",
+                    "body": {"every": 100, "reducer": {"kind": "merge"}},
+                },
+            },
+        }
+    ],
+    "exact": True,
+    "position": 9_120,
+    "safe_position": 9_120,
+    "loads_observed": 400,
+}

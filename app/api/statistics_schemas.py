@@ -6,7 +6,8 @@ from msgspec import Meta, Struct
 
 from app.api.schemas import DateTime, SafePosition
 from app.api.snapshot_schemas import Count
-from app.events import AggregateId, AggregateType, EventVersion
+from app.events import MAX_VERSION, AggregateId, AggregateType, EventVersion, JsonObjectOrNull
+from app.queries.find_slow import Cause
 from app.queries.judge_tables import Level, Urgency
 
 Exact = Annotated[
@@ -156,4 +157,58 @@ class TablesAnswer(Struct):
     warning: WarningLevel
     concerns: Annotated[
         list[ConcernDetails], Meta(description="About `oldest_snapshot`, of all tables.")
+    ]
+
+
+class OperationLink(Struct):
+    """A request that follows an advice."""
+
+    operation_id: str
+    method: Literal["GET", "PUT", "POST"]
+    path: str
+    body: JsonObjectOrNull
+
+
+class Advice(Struct):
+    """What to do, and the operation that does it or tells more."""
+
+    text: str
+    operation: OperationLink
+
+
+class SlowAggregateSummary(Struct):
+    """An aggregate whose loads are long, and what to do about it."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    events: Annotated[EventVersion, Meta(description="All that it has.")]
+    has_snapshot: Annotated[
+        bool,
+        Meta(description="One that is usable: of its type's reducer, if there is a reducer."),
+    ]
+    snapshot_version: EventVersion | None
+    events_since_snapshot: Annotated[int, Meta(ge=0, le=MAX_VERSION)]
+    load_seconds: Annotated[
+        float, Meta(ge=0, description="Time to load it: the snapshot and the events after it.")
+    ]
+    load_is_measured: Annotated[
+        bool,
+        Meta(description="If not, it is an estimate by the loads of the process that answers."),
+    ]
+    cause: Cause
+    advice: Advice
+
+
+class SlowAggregatesAnswer(Struct):
+    """The aggregates whose loads are long."""
+
+    aggregates: Annotated[
+        list[SlowAggregateSummary],
+        Meta(description="Those with the most events since their snapshot first."),
+    ]
+    exact: Exact
+    position: CountedPosition
+    safe_position: SafePosition
+    loads_observed: Annotated[
+        Count, Meta(description="Loads of the process that answers, which estimates go by.")
     ]

@@ -39,6 +39,7 @@ OPERATIONS = {
     ("get", "/v1/stats/aggregate-types"): "count_aggregate_types",
     ("get", "/v1/stats/event-types"): "count_event_types",
     ("get", "/v1/stats/largest-aggregates"): "largest_aggregates",
+    ("get", "/v1/stats/slow-aggregates"): "slow_aggregates",
     ("get", "/v1/stats/tables"): "table_statistics",
     ("get", "/v1/snapshot-policies"): "list_snapshot_policies",
     ("put", POLICY): "save_snapshot_policy",
@@ -372,7 +373,7 @@ class TestRealAnswers:
         await answers("get", "/v1/snapshots/due?after=7", 422)
 
         await answers("get", "/v1/stats/snapshot-coverage", 200)
-        for name in ("aggregate-types", "event-types", "largest-aggregates"):
+        for name in ("aggregate-types", "event-types", "largest-aggregates", "slow-aggregates"):
             await answers("get", f"/v1/stats/{name}", 200)
             await answers("get", f"/v1/stats/{name}?exact=true", 200)
             await answers("get", f"/v1/stats/{name}?limit=0", 422)

@@ -28,6 +28,7 @@ from app.store import (
     position_store,
     rows,
     schema,
+    slow_aggregates,
     snapshot_statistics,
     snapshot_store,
     statistics_store,
@@ -508,6 +509,13 @@ CASES = {
     "largest aggregates in a window": Case(
         "largest_in_window", [0, 2_000, 100, 1], {BY_POSITION_INDEX}, 200, 2_000
     ),
+    "slow aggregates": Case(
+        "slow_aggregates",
+        [100, 100, 100],
+        {"idx_snapshots_due_largest", FAILURE, AGGREGATE, SNAPSHOT, POLICY},
+        20_000,
+        1_000,
+    ),
     "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
     "first page of aggregates": Case(
         "list_aggregates", ["Order", "", 100], {AGGREGATE}, 1_200, 100
@@ -752,7 +760,7 @@ def test_each_file_is_used() -> None:
             snapshot_statistics,
             snapshot_store,
         ),
-        *(statistics_store, table_statistics),
+        *(slow_aggregates, statistics_store, table_statistics),
     )
     source = "".join(inspect.getsource(module) for module in modules)
     for path in SQL_DIR.glob("*.sql"):
