@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from app.api import (
     aggregate_events,
     aggregates,
+    conflicts,
     counts,
     feed,
     feed_status,
@@ -71,6 +72,7 @@ ROUTERS = (
     counts.router,
     table_statistics.router,
     slow_aggregates.router,
+    conflicts.router,
 )
 
 

@@ -15,6 +15,8 @@ from app.commands.keep_statistics import StatisticsFollower
 from app.commands.leadership import Leadership
 from app.commands.make_snapshots import SnapshotMaker
 from app.commands.snapshot_worker import SnapshotWorker
+from app.conflicts import Conflicts
+from app.errors import VersionConflict
 from app.folding.process import FoldProcess
 from app.metrics import Metrics
 from app.queries.feed_tail import FeedTail
@@ -54,6 +56,7 @@ class OpenServices:
     position_store: PositionStore
     statistics_store: StatisticsStore
     load_cost: LoadCost
+    conflicts: Conflicts
     feed_tail: FeedTail
     position_watch: PositionWatch
     head_revision: str
@@ -84,6 +87,7 @@ class OpenServices:
             position_store,
             StatisticsStore(database),
             LoadCost(),
+            Conflicts(now()),
             tail,
             PositionWatch(position_store),
             head_revision,
@@ -112,6 +116,15 @@ class OpenServices:
         """Count a load of the present, if the aggregate is beyond `every` events."""
         if version >= self.policies.every(aggregate_type):
             self.metrics.count_load(aggregate_type, with_snapshot=with_snapshot)
+
+    def count_conflict(self, conflict: VersionConflict) -> None:
+        """Remember an append that has not met its aggregate as it expected it."""
+        self.conflicts.note(
+            conflict.aggregate_type,
+            conflict.aggregate_id,
+            now(),
+            is_creation=conflict.expected_version == 0,
+        )
 
     def stop_streams(self) -> None:
         """Let all end that has no end of its own, or one that is far off."""

@@ -112,3 +112,32 @@ SLOW = {
     "safe_position": 9_120,
     "loads_observed": 400,
 }
+CONFLICTS = {
+    "scope": "process",
+    "process_id": 4711,
+    "since": "2026-11-23T08:00:00.000000Z",
+    "conflicts": 40,
+    "exact": True,
+    "types": [
+        {"aggregate_type": "Order", "conflicts": 40, "last_at": "2026-11-23T10:15:30.123456Z"}
+    ],
+    "aggregates": [
+        {
+            "aggregate_type": "Order",
+            "aggregate_id": "ord-123",
+            "conflicts": 38,
+            "creations": 0,
+            "exact": True,
+            "last_at": "2026-11-23T10:15:30.123456Z",
+            "advice": {
+                "text": "Writers decide on a state that is no longer the last. …",
+                "operation": {
+                    "operation_id": "load_aggregate",
+                    "method": "GET",
+                    "path": "/v1/aggregates/Order/ord-123",
+                    "body": None,
+                },
+            },
+        }
+    ],
+}

@@ -212,3 +212,47 @@ class SlowAggregatesAnswer(Struct):
     loads_observed: Annotated[
         Count, Meta(description="Loads of the process that answers, which estimates go by.")
     ]
+
+
+class TypeConflictsSummary(Struct):
+    """Version conflicts of the aggregates of a type."""
+
+    aggregate_type: Annotated[
+        str, Meta(description="Empty: all types together that were met late.")
+    ]
+    conflicts: Count
+    last_at: DateTime
+
+
+class AggregateConflictsSummary(Struct):
+    """Version conflicts of an aggregate, and what to do about them."""
+
+    aggregate_type: AggregateType
+    aggregate_id: AggregateId
+    conflicts: Annotated[Count, Meta(description="At least so many; if `exact`, exactly so many.")]
+    creations: Annotated[
+        Count, Meta(description="Those of appends that expected that it did not exist.")
+    ]
+    exact: Annotated[
+        bool,
+        Meta(description="Whether none can be missing: a thousand aggregates are remembered."),
+    ]
+    last_at: DateTime
+    advice: Advice
+
+
+class ConflictsAnswer(Struct):
+    """Version conflicts, and the aggregates that have the most."""
+
+    scope: Annotated[
+        Literal["process"],
+        Meta(description="They are those of the process that answers: of one of all workers."),
+    ]
+    process_id: Annotated[int, Meta(description="Tells one worker from another.")]
+    since: Annotated[DateTime, Meta(description="When that process has started.")]
+    conflicts: Count
+    exact: bool
+    types: Annotated[
+        list[TypeConflictsSummary], Meta(description="Those with the most conflicts first.")
+    ]
+    aggregates: Annotated[list[AggregateConflictsSummary], Meta(description="The hottest first.")]

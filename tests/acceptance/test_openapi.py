@@ -40,6 +40,7 @@ OPERATIONS = {
     ("get", "/v1/stats/event-types"): "count_event_types",
     ("get", "/v1/stats/largest-aggregates"): "largest_aggregates",
     ("get", "/v1/stats/slow-aggregates"): "slow_aggregates",
+    ("get", "/v1/stats/conflicts"): "list_conflicts",
     ("get", "/v1/stats/tables"): "table_statistics",
     ("get", "/v1/snapshot-policies"): "list_snapshot_policies",
     ("put", POLICY): "save_snapshot_policy",
@@ -377,6 +378,8 @@ class TestRealAnswers:
             await answers("get", f"/v1/stats/{name}", 200)
             await answers("get", f"/v1/stats/{name}?exact=true", 200)
             await answers("get", f"/v1/stats/{name}?limit=0", 422)
+        await answers("get", "/v1/stats/conflicts", 200)
+        await answers("get", "/v1/stats/conflicts?limit=0", 422)
         await answers("get", "/v1/stats/tables", 200)
         await answers("get", "/v1/stats/tables?exact=maybe", 422)
         await answers("get", "/v1/snapshots/failed", 200)
