@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 from app.api import (
     aggregate_events,
     aggregates,
+    audit,
     conflicts,
     counts,
     feed,
@@ -73,6 +74,7 @@ ROUTERS = (
     table_statistics.router,
     slow_aggregates.router,
     conflicts.router,
+    audit.router,
 )
 
 

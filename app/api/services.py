@@ -24,6 +24,7 @@ from app.queries.load_cost import LoadCost
 from app.queries.policy_cache import PolicyCache
 from app.queries.position_watch import PositionWatch
 from app.settings import Settings
+from app.store.audit_reader import AuditReader
 from app.store.connection import Database
 from app.store.due_store import DueStore
 from app.store.event_reader import EventReader
@@ -55,6 +56,7 @@ class OpenServices:
     fold_process: FoldProcess
     position_store: PositionStore
     statistics_store: StatisticsStore
+    audit_reader: AuditReader
     load_cost: LoadCost
     conflicts: Conflicts
     feed_tail: FeedTail
@@ -86,6 +88,7 @@ class OpenServices:
             FoldProcess(),
             position_store,
             StatisticsStore(database),
+            AuditReader(database),
             LoadCost(),
             Conflicts(now()),
             tail,

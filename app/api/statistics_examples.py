@@ -141,3 +141,19 @@ CONFLICTS = {
         }
     ],
 }
+AUDIT = {
+    "findings": [
+        {
+            "kind": "snapshot-beyond-aggregate",
+            "aggregate_type": "Order",
+            "aggregate_id": "ord-123",
+            "projection_name": None,
+            "expected": "a snapshot of version 4 at most",
+            "found": "one of version 5",
+            "advice": "it holds what has no events (a restore, or SQL that has deleted some): "
+            "DELETE /v1/aggregates/Order/ord-123/snapshot, and have it made anew",
+        }
+    ],
+    "checked": {"events": 9_000, "snapshots": 12, "projections": 2},
+    "next_after": None,
+}

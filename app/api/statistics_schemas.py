@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from app.api.schemas import DateTime, SafePosition
 from app.api.snapshot_schemas import Count
 from app.events import MAX_VERSION, AggregateId, AggregateType, EventVersion, JsonObjectOrNull
+from app.queries.audit import Kind
 from app.queries.find_slow import Cause
 from app.queries.judge_tables import Level, Urgency
 
@@ -256,3 +257,33 @@ class ConflictsAnswer(Struct):
         list[TypeConflictsSummary], Meta(description="Those with the most conflicts first.")
     ]
     aggregates: Annotated[list[AggregateConflictsSummary], Meta(description="The hottest first.")]
+
+
+class AuditFinding(Struct):
+    """Something that must not be so in the store."""
+
+    kind: Kind
+    aggregate_type: Annotated[str | None, Meta(description="Null: it is of no type.")]
+    aggregate_id: Annotated[str | None, Meta(description="Null: it is of no single aggregate.")]
+    projection_name: Annotated[str | None, Meta(description="Null: it is of no projection.")]
+    expected: str
+    found: str
+    advice: str
+
+
+class AuditChecked(Struct):
+    """At how much a step has looked."""
+
+    events: Count
+    snapshots: Count
+    projections: Count
+
+
+class AuditAnswer(Struct):
+    """What a step of an audit has found."""
+
+    findings: list[AuditFinding]
+    checked: AuditChecked
+    next_after: Annotated[
+        str | None, Meta(description="`after` of the next step; null: the audit is complete.")
+    ]

@@ -3,6 +3,7 @@
 import typer
 
 from app.cli.append import append
+from app.cli.audit import audit
 from app.cli.export import export
 from app.cli.import_events import import_events
 from app.cli.load import load
@@ -33,3 +34,4 @@ cli.command(rich_help_panel=EXCHANGE)(export)
 cli.command(rich_help_panel=LOOK)(append)
 cli.command(rich_help_panel=LOOK)(load)
 cli.command(rich_help_panel=LOOK)(tail)
+cli.command(rich_help_panel=LOOK)(audit)

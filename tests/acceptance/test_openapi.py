@@ -42,6 +42,7 @@ OPERATIONS = {
     ("get", "/v1/stats/slow-aggregates"): "slow_aggregates",
     ("get", "/v1/stats/conflicts"): "list_conflicts",
     ("get", "/v1/stats/tables"): "table_statistics",
+    ("get", "/v1/audit"): "audit_store",
     ("get", "/v1/snapshot-policies"): "list_snapshot_policies",
     ("put", POLICY): "save_snapshot_policy",
     ("get", POLICY): "get_snapshot_policy",
@@ -382,6 +383,8 @@ class TestRealAnswers:
         await answers("get", "/v1/stats/conflicts?limit=0", 422)
         await answers("get", "/v1/stats/tables", 200)
         await answers("get", "/v1/stats/tables?exact=maybe", 422)
+        await answers("get", "/v1/audit", 200)
+        await answers("get", "/v1/audit?after=7", 422)
         await answers("get", "/v1/snapshots/failed", 200)
         await answers("get", "/v1/snapshots/failed?after=7", 422)
 

@@ -16,6 +16,7 @@ from app.events import Append, Expectation
 from app.settings import Settings
 from app.store import (
     append_statement,
+    audit_reader,
     due_store,
     event_reader,
     event_store,
@@ -516,6 +517,21 @@ CASES = {
         20_000,
         1_000,
     ),
+    "audit a page of versions": Case(
+        "audit_versions",
+        ["Order", "id-3", 2, 2_000, 20_000],
+        {AGGREGATE, BY_POSITION_INDEX},
+        2_500,
+        2_000,
+    ),
+    "audit a page of snapshots": Case(
+        "audit_snapshots", ["Order", "id-3", 100], {SNAPSHOT, AGGREGATE}, 600, 100
+    ),
+    "audit a page of positions": Case(
+        "audit_positions", ["p7", 100], {"projection_positions_pkey"}, 110
+    ),
+    "audit the largest aggregates": Case("audit_largest", [], {AGGREGATE}, 6_000, 1_000),
+    "audit the types that are kept": Case("audit_kept_types", [], {AGGREGATE}, 60, 100),
     "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
     "first page of aggregates": Case(
         "list_aggregates", ["Order", "", 100], {AGGREGATE}, 1_200, 100
@@ -760,7 +776,7 @@ def test_each_file_is_used() -> None:
             snapshot_statistics,
             snapshot_store,
         ),
-        *(slow_aggregates, statistics_store, table_statistics),
+        *(audit_reader, slow_aggregates, statistics_store, table_statistics),
     )
     source = "".join(inspect.getsource(module) for module in modules)
     for path in SQL_DIR.glob("*.sql"):
