@@ -375,6 +375,7 @@ class TestRealAnswers:
         await answers("get", "/v1/snapshots/due?after=7", 422)
 
         await answers("get", "/v1/stats/snapshot-coverage", 200)
+        await answers("get", "/v1/stats/snapshot-coverage?exact=maybe", 422)
         for name in ("aggregate-types", "event-types", "largest-aggregates", "slow-aggregates"):
             await answers("get", f"/v1/stats/{name}", 200)
             await answers("get", f"/v1/stats/{name}?exact=true", 200)

@@ -567,7 +567,7 @@ CASES = {
 NOT_EXPLAINED = {
     *("last_position", "new_identity", "feed_status", "lock_aggregates", "schema_state"),
     # They read all of what is due, or of what is a row a type.
-    *("snapshot_coverage", "due_summary"),
+    *("snapshot_coverage", "coverage_sizes", "due_summary"),
     *("statistics_progress", "table_statistics", "oldest_snapshot"),
     *("policy_intervals", "lead_snapshots", "resign_snapshots", "due_progress", "scan_default"),
 }
