@@ -48,6 +48,7 @@ QUICK: Final = Scale(
             "load-snapshot-auto",
             "append-with-snapshots",
             "fold",
+            "stats",
             "size",
         }
     ),
