@@ -10,18 +10,23 @@ from starlette.types import ASGIApp
 from app.api import (
     aggregate_events,
     aggregates,
+    audit,
+    conflicts,
+    counts,
     feed,
     feed_status,
     health,
     imports,
     problem_pages,
     projections,
+    slow_aggregates,
     snapshot_policies,
     snapshots,
     snapshots_due,
     snapshots_failed,
     state,
     statistics,
+    table_statistics,
     transactions,
 )
 from app.api.bodies_in_flight import BodiesInFlight
@@ -49,7 +54,7 @@ TAGS = [
     {"name": "snapshot policies", "description": "When snapshots are due, and who makes them."},
     {"name": "feed", "description": "All events in global order."},
     {"name": "projections", "description": "How far each consumer of the feed has come."},
-    {"name": "statistics", "description": "How the store is doing."},
+    {"name": "statistics", "description": "How the store is doing, and what helps."},
     {"name": "health", "description": "For load balancers and orchestrators."},
 ]
 # The most specific routes first: an aggregate is matched by two segments, its events by three.
@@ -69,6 +74,11 @@ ROUTERS = (
     feed.router,
     projections.router,
     statistics.router,
+    counts.router,
+    table_statistics.router,
+    slow_aggregates.router,
+    conflicts.router,
+    audit.router,
 )
 
 

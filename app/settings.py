@@ -56,7 +56,8 @@ class Settings(BaseSettings):
     )
     snapshot_worker: bool = Field(
         default=True,
-        description="Whether this instance may keep the list of due aggregates and make snapshots.",
+        description="Whether this instance may keep the list of due aggregates and the figures of "
+        "`/v1/stats`, and make snapshots.",
     )
     archive_after_days: float | None = Field(
         default=None,

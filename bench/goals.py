@@ -71,6 +71,10 @@ PACE_RATE: Final = _ratio(0.95)
 PACE_P50: Final = Goal("<", 1, of_ratio=True)
 """… and so has one that has fallen behind: beside that at the highest rate."""
 
+# What an operator asks
+STATISTICS_MS: Final = Goal("<", 200)
+"""The slowest answer, with ten million events."""
+
 # Memory of the service
 MEMORY_MB: Final = Goal("<", 250)
 """The highest of all measurements."""

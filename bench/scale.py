@@ -51,6 +51,7 @@ QUICK: Final = Scale(
             "load-snapshot-auto",
             "append-with-snapshots",
             "fold",
+            "stats",
             "size",
             "archive",
         }

@@ -1,5 +1,6 @@
 """Aggregates: load one, list those of a type, list the types."""
 
+import time
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -114,6 +115,7 @@ async def answer_load(
     as_of: datetime | None = None,
 ) -> Response:
     """Load an aggregate, and answer."""
+    begin = time.monotonic()
     aggregate = await load_aggregate(
         services.event_reader,
         aggregate_type,
@@ -122,6 +124,7 @@ async def answer_load(
         at_version=at_version,
         as_of=as_of,
     )
+    services.load_cost.note(len(aggregate.events), time.monotonic() - begin)
     if use_snapshot and at_version is None and as_of is None:
         services.count_load(
             aggregate_type, aggregate.version, with_snapshot=aggregate.snapshot is not None

@@ -66,6 +66,7 @@ async def answer_attempt(
     try:
         appended = await settle_append(services.event_store, append, first_attempt)
     except VersionConflict as conflict:
+        services.count_conflict(conflict)
         if tells_events:
             await add_conflicting_events(services.event_reader, conflict)
         if conditions.expectation is not None:

@@ -91,6 +91,7 @@ COVERAGE = {
             "hit_rate": 0.99,
         }
     ],
+    "exact": True,
     "position": 920,
     "safe_position": 920,
     "loads_since": "2026-11-23T08:00:00.000000Z",

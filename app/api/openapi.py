@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app import errors
-from app.api import problem_schemas, schemas, snapshot_schemas
+from app.api import problem_schemas, schemas, snapshot_schemas, statistics_schemas
 from app.api.answer import JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE
 from app.api.body import BodyTooLargeError, MalformedBodyError
 from app.api.event_stream import EVENT_STREAM_MEDIA_TYPE
@@ -31,7 +31,7 @@ from app.events import (
 REF_TEMPLATE = "#/components/schemas/{name}"
 BODIES: tuple[type[msgspec.Struct], ...] = tuple(
     value
-    for module in (schemas, snapshot_schemas, problem_schemas)
+    for module in (schemas, snapshot_schemas, statistics_schemas, problem_schemas)
     for value in vars(module).values()
     if isinstance(value, type) and issubclass(value, msgspec.Struct) and value is not msgspec.Struct
 )
@@ -352,6 +352,9 @@ def _tidy(schema: Schema) -> Schema:
         schema = _nullable(schema)
     if "const" in schema:
         schema["enum"] = [schema.pop("const")]
+    if "enum" in schema:
+        # Of a `Literal`, whose values are text.
+        schema.setdefault("type", "string")
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     if "object" in types and "properties" not in schema:

@@ -86,6 +86,13 @@ AggregateTypeQuery = Annotated[
         description="Only aggregates of this type. Default: of all.",
     ),
 ]
+ExactQuery = Annotated[
+    bool,
+    Query(
+        description="true: find it out really, which takes its time: about a second for a million "
+        "events. Default: by the figures that are kept."
+    ),
+]
 TokenQuery = Annotated[
     str | None,
     Query(

@@ -5,7 +5,7 @@ sees the path as it was sent, and each segment is decoded after it has been matc
 section 2.4).
 """
 
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
@@ -46,6 +46,11 @@ def name_of(segment: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     return name if 0 < len(name) <= MAX_NAME_LENGTH and "\x00" not in name else None
+
+
+def segment_of(name: str) -> str:
+    """A name as one segment of a path; a lone ``.`` or ``..`` is no way up the path."""
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 # Here rather than in a function: a route with a segment cannot even be declared before.

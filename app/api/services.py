@@ -9,18 +9,24 @@ from fastapi import Depends, Request
 
 from app.api.bodies_in_flight import BodyBudget
 from app.commands.archive_schedule import ArchiveSchedule
+from app.commands.followers import Followers
 from app.commands.import_events import Imports
 from app.commands.keep_due import DueFollower
+from app.commands.keep_statistics import StatisticsFollower
 from app.commands.leadership import Leadership
 from app.commands.make_snapshots import SnapshotMaker
 from app.commands.snapshot_worker import SnapshotWorker
+from app.conflicts import Conflicts
+from app.errors import VersionConflict
 from app.folding.process import FoldProcess
 from app.metrics import Metrics
 from app.queries.feed_tail import FeedTail
+from app.queries.load_cost import LoadCost
 from app.queries.policy_cache import PolicyCache
 from app.queries.position_watch import PositionWatch
 from app.settings import Settings
 from app.store.archive_store import ArchiveStore
+from app.store.audit_reader import AuditReader
 from app.store.connection import Database
 from app.store.due_store import DueStore
 from app.store.event_reader import EventReader
@@ -30,6 +36,7 @@ from app.store.made_snapshot_store import MadeSnapshotStore
 from app.store.policy_store import PolicyStore
 from app.store.position_store import PositionStore
 from app.store.snapshot_store import SnapshotStore
+from app.store.statistics_store import StatisticsStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,10 @@ class OpenServices:
     made_snapshot_store: MadeSnapshotStore
     fold_process: FoldProcess
     position_store: PositionStore
+    statistics_store: StatisticsStore
+    audit_reader: AuditReader
+    load_cost: LoadCost
+    conflicts: Conflicts
     feed_tail: FeedTail
     position_watch: PositionWatch
     head_revision: str
@@ -78,13 +89,17 @@ class OpenServices:
             MadeSnapshotStore(database),
             FoldProcess(),
             position_store,
+            StatisticsStore(database),
+            AuditReader(database),
+            LoadCost(),
+            Conflicts(now()),
             tail,
             PositionWatch(position_store),
             head_revision,
         )
 
     def snapshot_worker(self) -> SnapshotWorker:
-        """What keeps snapshots in order in the background."""
+        """What keeps snapshots in order, and figures, in the background."""
         leadership = Leadership(self.due_store)
         maker = SnapshotMaker(
             self.policies,
@@ -96,7 +111,10 @@ class OpenServices:
             self.metrics,
             now,
         )
-        follower = DueFollower(self.due_store, leadership.process)
+        follower = Followers(
+            DueFollower(self.due_store, leadership.process),
+            StatisticsFollower(self.statistics_store),
+        )
         return SnapshotWorker(leadership, follower, maker)
 
     def archive_schedule(self) -> ArchiveSchedule | None:
@@ -115,6 +133,15 @@ class OpenServices:
         """Count a load of the present, if the aggregate is beyond `every` events."""
         if version >= self.policies.every(aggregate_type):
             self.metrics.count_load(aggregate_type, with_snapshot=with_snapshot)
+
+    def count_conflict(self, conflict: VersionConflict) -> None:
+        """Remember an append that has not met its aggregate as it expected it."""
+        self.conflicts.note(
+            conflict.aggregate_type,
+            conflict.aggregate_id,
+            now(),
+            is_creation=conflict.expected_version == 0,
+        )
 
     def stop_streams(self) -> None:
         """Let all end that has no end of its own, or one that is far off."""

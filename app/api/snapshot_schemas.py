@@ -170,6 +170,13 @@ class CoverageAnswer(Struct):
     """How well aggregates are covered by snapshots, by type."""
 
     types: list[TypeCoverageSummary]
+    exact: Annotated[
+        bool,
+        Meta(
+            description="Whether aggregates are counted, up to `safe_position`. If not, there are "
+            "many snapshots and a part was looked at, or `position` is behind."
+        ),
+    ]
     position: Annotated[
         int, Meta(description="Up to where the feed has been looked at for what is due.")
     ]

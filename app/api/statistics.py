@@ -6,6 +6,7 @@ from starlette.responses import Response
 from app.api import openapi
 from app.api.answer import json_answer
 from app.api.examples import COVERAGE
+from app.api.parameters import ExactQuery
 from app.api.services import Services
 from app.api.snapshot_schemas import CoverageAnswer, TypeCoverageSummary
 from app.errors import Unavailable
@@ -23,18 +24,17 @@ router = APIRouter(tags=["statistics"])
         _200=openapi.answer("By aggregate type.", CoverageAnswer, example=COVERAGE)
     ),
 )
-async def snapshot_coverage_endpoint(services: Services) -> Response:
+async def snapshot_coverage_endpoint(services: Services, exact: ExactQuery = False) -> Response:
     """Tell, by type, who is beyond `every` events and has a snapshot, and what loads found.
 
-    Counts of aggregates are those of the store, up to `position`. Counts of loads are those of the
-    process that answers, since it started; `/metrics` has the sum over all workers.
+    Counts of aggregates are those of the store, up to `position`; of many snapshots, an estimate by
+    some thousand of them. Counts of loads are those of the process that answers, since it started;
+    `/metrics` has the sum over all workers.
     """
     policies, metrics = services.policies, services.metrics
     progress = await due_summary(services.database)
-    covered = {
-        each.aggregate_type: each
-        for each in await snapshot_coverage(services.database, policies.default_every)
-    }
+    found = await snapshot_coverage(services.database, policies.default_every, exact=exact)
+    covered = {each.aggregate_type: each for each in found.types}
     for aggregate_type in metrics.snapshot_loads:
         covered.setdefault(
             aggregate_type,
@@ -51,6 +51,7 @@ async def snapshot_coverage_endpoint(services: Services) -> Response:
                 _summary(each, metrics.snapshot_loads.get(each.aggregate_type, SnapshotLoads()))
                 for each in covered.values()
             ],
+            progress.position >= progress.safe_position and not found.is_sampled,
             progress.position,
             progress.safe_position,
             metrics.started_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),

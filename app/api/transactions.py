@@ -100,6 +100,7 @@ async def append_transaction_endpoint(
     try:
         outcomes = await append_transaction(services.event_store, appends)
     except VersionConflict as conflict:
+        services.count_conflict(conflict)
         if include:
             await add_conflicting_events(services.event_reader, conflict)
         raise

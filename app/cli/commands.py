@@ -4,6 +4,7 @@ import typer
 
 from app.cli.append import append
 from app.cli.archive import archive
+from app.cli.audit import audit
 from app.cli.export import export
 from app.cli.import_events import import_events
 from app.cli.load import load
@@ -35,3 +36,4 @@ cli.command(rich_help_panel=EXCHANGE)(export)
 cli.command(rich_help_panel=LOOK)(append)
 cli.command(rich_help_panel=LOOK)(load)
 cli.command(rich_help_panel=LOOK)(tail)
+cli.command(rich_help_panel=LOOK)(audit)

@@ -3,14 +3,9 @@
 import time
 from uuid import UUID
 
+from app.commands.window import Window
 from app.store.due_store import DueStore
 
-# Of positions. A statement that takes longer than is good for others is followed by a smaller one.
-FIRST_WINDOW = 2_000
-SMALLEST_WINDOW = 200
-LARGEST_WINDOW = 20_000
-SHORT_S = 0.01
-LONG_S = 0.04
 # Of aggregates: each costs two or three probes of an index.
 PAGE = 500
 SWEEP_EVERY_S = 5.0
@@ -33,7 +28,7 @@ class DueFollower:
     def __init__(self, store: DueStore, process: UUID) -> None:
         self._store = store
         self._process = process
-        self._window = FIRST_WINDOW
+        self._window = Window()
         self._swept_up_to = ("", "")
         self._swept_at = 0.0
         self._seen_at = time.monotonic()
@@ -48,14 +43,10 @@ class DueFollower:
             await self._store.scan_due(progress.scan, PAGE)
             return True
         if progress.position < progress.safe_position:
-            up_to = progress.position + self._window
-            if progress.lost.has(up_to):
-                # Nothing is in that hole, which may be a million times as wide.
-                up_to = progress.lost.up_to + self._window
-            up_to = min(up_to, progress.safe_position)
+            up_to = self._window.end(progress.position, progress.safe_position, progress.lost)
             begin = time.monotonic()
             await self._store.note_due(self._process, after=progress.position, up_to=up_to)
-            self._adapt(time.monotonic() - begin)
+            self._window.adapt(time.monotonic() - begin)
             return up_to < progress.safe_position
         await self._sweep()
         return False
@@ -66,12 +57,6 @@ class DueFollower:
             rate = (safe_position - self._seen_position) / max(now - self._seen_at, 0.01)
             self.rest = BUSY_REST if rate > BUSY_RATE else QUIET_REST
         self._seen_at, self._seen_position = now, safe_position
-
-    def _adapt(self, took_s: float) -> None:
-        if took_s > LONG_S:
-            self._window = max(self._window // 2, SMALLEST_WINDOW)
-        elif took_s < SHORT_S:
-            self._window = min(self._window * 2, LARGEST_WINDOW)
 
     async def _sweep(self) -> None:
         """Pass over a page of the list itself; over all of it, every few seconds at most."""

@@ -1,11 +1,10 @@
-"""Does in the background, in one process of all, what keeps snapshots in order."""
+"""Does in the background, in one process of all, what keeps snapshots in order, and figures."""
 
 import asyncio
 import logging
 from contextlib import suppress
 from typing import Protocol
 
-from app.commands.keep_due import DueFollower
 from app.commands.leadership import Leadership
 from app.logs.context import component_context
 
@@ -28,10 +27,18 @@ class Work(Protocol):
         """Do the next one; whether there is more to do at once."""
 
 
+class PacedWork(Work, Protocol):
+    """Work that tells how long to rest for each second of it."""
+
+    @property
+    def rest(self) -> float:
+        """By what others have to do at the moment."""
+
+
 class SnapshotWorker:
     """Takes steps as long as this process leads. Trouble with the database is waited out."""
 
-    def __init__(self, leadership: Leadership, follower: DueFollower, *others: Work) -> None:
+    def __init__(self, leadership: Leadership, follower: PacedWork, *others: Work) -> None:
         """``follower`` tells how long to rest in between."""
         self._leadership = leadership
         self._follower = follower

@@ -6,6 +6,8 @@ from app.store.connection import Database
 from app.store.statements import statement
 
 MAX_COUNTED = 100_000
+# Of snapshots, and of what is due: of more, so many are looked at, by chance.
+SAMPLED = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,24 @@ class DueSummary:
     safe_position: int
 
 
-async def snapshot_coverage(database: Database, default_every: int) -> list[TypeCoverage]:
-    """The coverage of each type that has aggregates beyond ``every``, by type."""
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """The coverage of each type that has aggregates beyond ``every``, by type.
+
+    ``is_sampled``: by a part of the snapshots, or of the list of what is due.
+    """
+
+    types: list[TypeCoverage]
+    is_sampled: bool
+
+
+async def snapshot_coverage(database: Database, default_every: int, *, exact: bool) -> Coverage:
+    """How well aggregates are covered; ``exact``: look at all, however many there are."""
     async with database.connection() as connection:
-        rows = await connection.fetch(statement("snapshot_coverage"), default_every)
-    return [TypeCoverage(*row) for row in rows]
+        [sizes] = await connection.fetch(statement("coverage_sizes"), SAMPLED + 1)
+        percentages = [100.0 if exact else min(100 * SAMPLED / max(size, 1), 100) for size in sizes]
+        rows = await connection.fetch(statement("snapshot_coverage"), default_every, *percentages)
+    return Coverage([TypeCoverage(*row) for row in rows], min(percentages) < 100)
 
 
 async def due_summary(database: Database) -> DueSummary:

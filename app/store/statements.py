@@ -63,8 +63,8 @@ def fragment(name: str) -> str:
     ``every``. The others are the columns of an event, without parameters.
 
     ``aggregate_version`` and ``aggregate``: an aggregate's version, wherever its last event is; the
-    type and the id are its ``{0}`` and ``{1}``. ``lag_seconds``: how far a projection is behind, at the
-    safe position ``{0}`` and the time ``{1}``.
+    type and the id are its ``{0}`` and ``{1}``. ``lag_seconds``: how far a projection is behind, at
+    the safe position ``{0}`` and the time ``{1}``.
 
     ``event_as_text``: in the types and the order that `rows.recorded_event` takes. A page of events
     is bounded in memory by two more, one around the other (`event_pages`): with

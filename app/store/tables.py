@@ -187,3 +187,29 @@ snapshot_failures = Table(
     Column("failed_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("aggregate_type", "aggregate_id"),
 )
+
+statistics_progress = Table(
+    "statistics_progress",
+    metadata,
+    Column("is_only", Boolean, CheckConstraint("is_only"), primary_key=True, server_default=true()),
+    Column("position", BigInteger, nullable=False, server_default=text("0")),
+)
+
+event_counts = Table(
+    "event_counts",
+    metadata,
+    Column("aggregate_type", String(255), nullable=False),
+    Column("event_type", String(255), nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("aggregates", BigInteger, nullable=False),
+    PrimaryKeyConstraint("aggregate_type", "event_type"),
+)
+
+largest_aggregates = Table(
+    "largest_aggregates",
+    metadata,
+    Column("aggregate_type", String(255), nullable=False),
+    Column("aggregate_id", String(255), nullable=False),
+    Column("version", Integer, nullable=False),
+    PrimaryKeyConstraint("aggregate_type", "aggregate_id"),
+)

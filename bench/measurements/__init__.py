@@ -18,6 +18,7 @@ from bench.measurements.managed_snapshot_loads import ManagedSnapshotLoads
 from bench.measurements.paced_appends import PacedAppends
 from bench.measurements.single_appends import SingleAppends
 from bench.measurements.snapshot_loads import SnapshotLoads
+from bench.measurements.statistics import Statistics
 from bench.measurements.table_sizes import TableSizes
 from bench.trial import Trial
 
@@ -53,6 +54,7 @@ TRIALS: Final[tuple[Trial, ...]] = (
     ManagedSnapshotLoads(),
     ManagedAppends(),
     FoldRates(),
+    Statistics(),
     TableSizes(MEASUREMENTS),
     # The last one: its table is not as it was afterwards.
     ArchiveBesideAppends(MEASUREMENTS[0]),

@@ -36,6 +36,13 @@ OPERATIONS = {
     ("get", "/v1/snapshots/due"): "list_due_snapshots",
     ("get", "/v1/snapshots/failed"): "list_failed_snapshots",
     ("get", "/v1/stats/snapshot-coverage"): "snapshot_coverage",
+    ("get", "/v1/stats/aggregate-types"): "count_aggregate_types",
+    ("get", "/v1/stats/event-types"): "count_event_types",
+    ("get", "/v1/stats/largest-aggregates"): "largest_aggregates",
+    ("get", "/v1/stats/slow-aggregates"): "slow_aggregates",
+    ("get", "/v1/stats/conflicts"): "list_conflicts",
+    ("get", "/v1/stats/tables"): "table_statistics",
+    ("get", "/v1/audit"): "audit_store",
     ("get", "/v1/snapshot-policies"): "list_snapshot_policies",
     ("put", POLICY): "save_snapshot_policy",
     ("get", POLICY): "get_snapshot_policy",
@@ -368,6 +375,17 @@ class TestRealAnswers:
         await answers("get", "/v1/snapshots/due?after=7", 422)
 
         await answers("get", "/v1/stats/snapshot-coverage", 200)
+        await answers("get", "/v1/stats/snapshot-coverage?exact=maybe", 422)
+        for name in ("aggregate-types", "event-types", "largest-aggregates", "slow-aggregates"):
+            await answers("get", f"/v1/stats/{name}", 200)
+            await answers("get", f"/v1/stats/{name}?exact=true", 200)
+            await answers("get", f"/v1/stats/{name}?limit=0", 422)
+        await answers("get", "/v1/stats/conflicts", 200)
+        await answers("get", "/v1/stats/conflicts?limit=0", 422)
+        await answers("get", "/v1/stats/tables", 200)
+        await answers("get", "/v1/stats/tables?exact=maybe", 422)
+        await answers("get", "/v1/audit", 200)
+        await answers("get", "/v1/audit?after=7", 422)
         await answers("get", "/v1/snapshots/failed", 200)
         await answers("get", "/v1/snapshots/failed?after=7", 422)
 

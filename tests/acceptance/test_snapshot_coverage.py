@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from app.settings import Settings
+from app.store import snapshot_statistics
 from tests.acceptance.conftest import client_of
 from tests.acceptance.test_crash import Service
 from tests.conftest import running_service
@@ -35,6 +36,7 @@ async def save_policy(api: httpx.AsyncClient, aggregate_type: str, **policy: Any
 async def coverage_of(api: httpx.AsyncClient, aggregate_type: str) -> dict[str, Any] | None:
     answer = (await api.get("/v1/stats/snapshot-coverage")).json()
     assert answer["position"] <= answer["safe_position"]
+    assert answer["exact"] == (answer["position"] == answer["safe_position"])
     for each in answer["types"]:
         if each["aggregate_type"] == aggregate_type:
             found: dict[str, Any] = each
@@ -215,3 +217,24 @@ async def test_metrics_of_all_workers_are_told_by_any(two_workers: Service) -> N
     for _ in range(4):
         async with client_of(two_workers.url) as client:
             assert await told(client) == loads
+
+
+async def test_coverage_of_many_snapshots_is_an_estimate_unless_it_has_to_be_exact(
+    client: httpx.AsyncClient, sql: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_statistics, "SAMPLED", 2_000)
+    for count, is_exact in ((2_000, True), (6_000, False)):
+        await sql.execute(
+            "INSERT INTO snapshots SELECT 'Order', n::text, 150, '{}', now() "
+            "FROM generate_series(1, $1) AS n ON CONFLICT DO NOTHING",
+            count,
+        )
+        await sql.execute("VACUUM ANALYZE snapshots")
+        told = (await client.get("/v1/stats/snapshot-coverage")).json()
+        [of_type] = told["types"]
+        assert told["exact"] == is_exact
+        assert 0.5 * count < of_type["aggregates_with_snapshot"] < 1.5 * count
+        exact = (await client.get("/v1/stats/snapshot-coverage", params={"exact": True})).json()
+        assert exact["exact"]
+        assert exact["types"][0]["aggregates_with_snapshot"] == count
+        assert (of_type == exact["types"][0]) == is_exact

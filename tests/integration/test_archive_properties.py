@@ -74,9 +74,9 @@ async def test_what_moves_is_the_longest_old_beginning_of_each_aggregate(
         while reached < up_to:
             moved = await store.move_batch(archivable, after=reached, up_to=up_to, limit=batch)
             reached = moved.reached
-        for aggregate, occurred in days.items():
-            while archived[aggregate] < len(occurred) and (
-                occurred[archived[aggregate]] < up_to_day
+        for aggregate, of_aggregate in days.items():
+            while archived[aggregate] < len(of_aggregate) and (
+                of_aggregate[archived[aggregate]] < up_to_day
             ):
                 archived[aggregate] += 1
         rows = await sql.fetch(
@@ -88,7 +88,7 @@ async def test_what_moves_is_the_longest_old_beginning_of_each_aggregate(
         wanted = {f"id-{each}": (number, number) for each, number in archived.items() if number}
         assert found == wanted
         assert await feed_of(event_reader, aggregate_type) == before
-        for aggregate, occurred in days.items():
+        for aggregate, of_aggregate in days.items():
             loaded = await event_reader.load_aggregate(
                 aggregate_type,
                 f"id-{aggregate}",
@@ -97,5 +97,7 @@ async def test_what_moves_is_the_longest_old_beginning_of_each_aggregate(
                 as_of=None,
                 limit=100,
             )
-            assert [event.version for event in loaded.events] == list(range(1, len(occurred) + 1))
-            assert loaded.version == len(occurred)
+            assert [event.version for event in loaded.events] == list(
+                range(1, len(of_aggregate) + 1)
+            )
+            assert loaded.version == len(of_aggregate)

@@ -18,6 +18,7 @@ from app.store import (
     append_statement,
     archive_store,
     archived_months,
+    audit_reader,
     due_store,
     event_reader,
     event_store,
@@ -30,8 +31,11 @@ from app.store import (
     position_store,
     rows,
     schema,
+    slow_aggregates,
     snapshot_statistics,
     snapshot_store,
+    statistics_store,
+    table_statistics,
 )
 from app.store.connection import Database
 from app.store.event_reader import EventReader
@@ -122,6 +126,19 @@ def seeded(postgres_host: str, template_database: str) -> Iterator[Settings]:
             "SELECT '2000-01-01'::date + n * interval '1 month', 7, -9, 0 "
             "FROM generate_series(0, 59) AS n"
         )
+        # All but the last thousand events are in the kept figures.
+        await connection.execute(
+            "INSERT INTO event_counts SELECT aggregate_type, event_type, count(*), "
+            "count(*) FILTER (WHERE version = 1) FROM events WHERE global_position <= $1 "
+            "GROUP BY aggregate_type, event_type",
+            EVENTS - PAGE,
+        )
+        await connection.execute(
+            "INSERT INTO largest_aggregates SELECT aggregate_type, aggregate_id, max(version) "
+            "FROM events WHERE global_position <= $1 GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 1000",
+            EVENTS - PAGE,
+        )
+        await connection.execute("UPDATE statistics_progress SET position = $1", EVENTS - PAGE)
         await connection.execute(
             "UPDATE snapshot_progress SET leader = $1, leader_until = 'infinity'", UUID(int=0)
         )
@@ -130,7 +147,7 @@ def seeded(postgres_host: str, template_database: str) -> Iterator[Settings]:
         await connection.execute(
             "VACUUM ANALYZE events, snapshots, projection_positions, snapshot_policies, "
             "snapshots_due, snapshot_failures, archived_aggregates, archived_event_ids, "
-            "archive_months, archive_state"
+            "archive_months, archive_state, event_counts, largest_aggregates"
         )
         await connection.close()
 
@@ -175,10 +192,11 @@ class Plan:
         return {node["Index Name"] for node in self.nodes if "Index Name" in node}
 
     def scanned(self) -> set[str]:
-        """Tables read from end to end, but for those of at most one row a type or month."""
+        """Tables that were read from end to end, but for those of few rows, whatever happens."""
         scans = (node for node in self.nodes if node["Node Type"] == "Seq Scan")
-        single = {"store_identity", "snapshot_progress", "archive_state", "events_archive"}
-        small = {"snapshot_policies", "archive_months"}
+        single = {"store_identity", "snapshot_progress", "statistics_progress", "archive_state"}
+        single |= {"events_archive"}
+        small = {"snapshot_policies", "event_counts", "largest_aggregates", "archive_months"}
         return {node["Relation Name"] for node in scans} - single - small
 
     def sorted_rows(self) -> int:
@@ -503,6 +521,48 @@ CASES = {
     "another hash of a reducer": Case(
         "rename_reducer", ["T7", "no hash", "hash"], {POLICY, FAILURE}, 20
     ),
+    "count a window of the feed in the kept figures": Case(
+        "keep_statistics", [EVENTS - PAGE, EVENTS, 1_000], {BY_POSITION_INDEX}, 6_000, 2_000
+    ),
+    "counts of events": Case("event_counts", [EVENTS, 20_000], {BY_POSITION_INDEX}, 100, PAGE),
+    "counts of events that are kept": Case(
+        "event_counts", [EVENTS - PAGE, 20_000], {BY_POSITION_INDEX}, 30, PAGE
+    ),
+    "count the events of a window": Case("count_events", [0, 2_000], {BY_POSITION_INDEX}, 200),
+    "largest aggregates": Case(
+        "largest_aggregates", [EVENTS, 20_000, 100], {BY_POSITION_INDEX}, 150, 2_000
+    ),
+    "largest aggregates in a window": Case(
+        "largest_in_window", [0, 2_000, 100, 1], {BY_POSITION_INDEX}, 200, 2_000
+    ),
+    "slow aggregates": Case(
+        "slow_aggregates",
+        [100, 100, 100],
+        {"idx_snapshots_due_largest", FAILURE, AGGREGATE, ARCHIVED, SNAPSHOT, POLICY},
+        20_000,
+        1_000,
+    ),
+    "audit a page of versions": Case(
+        "audit_versions",
+        ["Order", "id-3", 2, 2_000, 20_000],
+        {AGGREGATE, BY_POSITION_INDEX, ARCHIVED},
+        2_500,
+        2_000,
+    ),
+    "audit a page of snapshots": Case(
+        "audit_snapshots", ["Order", "id-3", 100], {SNAPSHOT, AGGREGATE, ARCHIVED}, 600, 100
+    ),
+    "audit a page of archived aggregates": Case(
+        "audit_archived_aggregates", ["Old", "id-3", 100], {ARCHIVED, AGGREGATE}, 600, 100
+    ),
+    "audit a page of archived ids": Case(
+        "audit_archived_ids", [UUID(int=0), 100], {ARCHIVED_ID, "events_pkey"}, 600, 100
+    ),
+    "audit a page of positions": Case(
+        "audit_positions", ["p7", 100], {"projection_positions_pkey"}, 110
+    ),
+    "audit the largest aggregates": Case("audit_largest", [], {AGGREGATE}, 6_000, 1_000),
+    "audit the types that are kept": Case("audit_kept_types", [], {AGGREGATE}, 60, 100),
     "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
     "position of an archived event": Case("archived_position", [UUID(int=0)], {ARCHIVED_ID}, 10),
     "first page of aggregates": Case(
@@ -543,9 +603,11 @@ NOT_EXPLAINED = {
     # Once, after a restore; to explain it would leave its mark on the sequence.
     "new_identity",
     # They read all of what is due, or of what is a row a type.
-    *("snapshot_coverage", "due_summary", "archive_months", "archive_bounds", "archivable"),
+    *("archive_months", "archive_bounds", "archivable"),
     # A function: test_archive_plans.py looks at what it does, and what is read of the archive.
     *("archive_batch", "claim_archive_run"),
+    *("snapshot_coverage", "coverage_sizes", "due_summary"),
+    *("statistics_progress", "table_statistics", "oldest_snapshot"),
     *("policy_intervals", "lead_snapshots", "resign_snapshots", "due_progress", "scan_default"),
 }
 
@@ -766,6 +828,7 @@ def test_each_file_is_used() -> None:
             snapshot_statistics,
             snapshot_store,
         ),
+        *(audit_reader, slow_aggregates, statistics_store, table_statistics),
     )
     source = "".join(inspect.getsource(module) for module in modules)
     for path in SQL_DIR.glob("*.sql"):
