@@ -14,6 +14,7 @@ from app.api import (
     feed_status,
     health,
     imports,
+    metrics,
     problem_pages,
     projections,
     snapshot_policies,
@@ -25,6 +26,7 @@ from app.api import (
     transactions,
 )
 from app.api.bodies_in_flight import BodiesInFlight
+from app.api.counted_answers import CountedAnswers
 from app.api.openapi import install_openapi
 from app.api.path_segments import RawPath
 from app.api.problems import add_problem_handlers
@@ -65,6 +67,7 @@ ROUTERS = (
     feed.router,
     projections.router,
     statistics.router,
+    metrics.router,
 )
 
 
@@ -99,5 +102,6 @@ def create_api(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     install_openapi(app)
+    app.add_middleware(CountedAnswers)
     app.add_middleware(RawPath)
     return app

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from time import monotonic
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -118,6 +119,7 @@ class DirectAppend:
         "_aggregate_id",
         "_aggregate_type",
         "_answer",
+        "_begun_at",
         "_body",
         "_conditions",
         "_headers",
@@ -140,6 +142,7 @@ class DirectAppend:
         self._headers = headers
         self._conditions = _NO_CONDITIONS
         self._answer = answer
+        self._begun_at = 0.0
         self._body = b""
         self._held = way.body_budget.account()
         self._is_answered = False
@@ -151,7 +154,7 @@ class DirectAppend:
         try:
             self._held.hold(len(chunk), self._way.max_body_bytes)
         except _ERRORS as error:
-            self._end(answer_error(None, error))
+            self._end(self._refusal(error))
             return
         self._body += chunk
 
@@ -160,6 +163,7 @@ class DirectAppend:
         if self._is_answered:
             return
         services = self._way.services
+        self._begun_at = monotonic()
         try:
             if self._headers:
                 self._conditions = _conditions(self._headers)
@@ -168,7 +172,7 @@ class DirectAppend:
             )
             services.event_store.submit_append(append, partial(self._settle, append))
         except Exception as error:  # noqa: BLE001 - it is answered
-            self._end(_refusal(error))
+            self._end(self._refusal(error))
 
     def abandon(self) -> None:
         """The client has gone before the end of the body: nothing is appended."""
@@ -181,9 +185,9 @@ class DirectAppend:
             self._way.start(self._settle_refused(append, error))
             return
         try:
-            response = answer_appended(self._way.services, append, appended)
+            response = answer_appended(self._way.services, append, appended, self._begun_at)
         except Exception as defect:  # noqa: BLE001 - it is answered
-            response = _refusal(defect)
+            response = self._refusal(defect)
         self._end(response)
 
     async def _settle_refused(self, append: Append, error: Exception | None) -> None:
@@ -193,23 +197,24 @@ class DirectAppend:
 
         try:
             response = await answer_attempt(
-                self._way.services, append, self._conditions, first_attempt
+                self._way.services, append, self._conditions, first_attempt, self._begun_at
             )
         except Exception as refusal:  # noqa: BLE001 - it is answered
-            response = _refusal(refusal)
+            response = self._refusal(refusal)
         self._end(response)
+
+    def _refusal(self, error: Exception) -> Response:
+        metrics = self._way.services.metrics
+        if isinstance(error, _ERRORS):
+            return answer_error(metrics, error, self._aggregate_type)
+        logger.error("an append was answered as a defect", exc_info=error)
+        return answer_unexpected_error(metrics)
 
     def _end(self, response: Response) -> None:
         self._is_answered = True
         self._held.release(self._held.held)
+        self._way.services.metrics.count_answer("append_events", response.status_code)
         self._answer(response)
-
-
-def _refusal(error: Exception) -> Response:
-    if isinstance(error, _ERRORS):
-        return answer_error(None, error)
-    logger.error("an append was answered as a defect", exc_info=error)
-    return answer_unexpected_error(None, error)
 
 
 def _are_plain(headers: Headers) -> bool:
