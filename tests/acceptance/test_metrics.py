@@ -32,6 +32,7 @@ from tests.factories import (
     transact,
 )
 from tests.integration.support import until
+from tests.operations_files import Documented, documented, expressions, names_in
 
 Client = httpx.AsyncClient
 Sql = Any
@@ -195,7 +196,7 @@ async def test_of_many_projections_the_furthest_behind_are_told(client: Client, 
 async def test_loads_of_a_long_aggregate_are_slow_and_miss_until_it_has_a_snapshot(
     client: Client, order: Aggregate
 ) -> None:
-    events, loads = 5_000, 3
+    events, loads = 2_000, 3
     await append(client, order, *new_events(events))
     before = await scrape(client)
     for _ in range(loads):
@@ -437,3 +438,26 @@ async def test_the_only_connection_is_in_use(metrics_settings: Settings, sql: Sq
                 return (await scrape(client))("eventstore_database_up") == 1
 
             await until(is_up)
+
+
+async def test_what_is_told_is_documented_and_what_rules_and_panels_use_is_told(
+    client: Client, sql: Sql, order: Aggregate
+) -> None:
+    """After some of everything that there is to tell."""
+    await append(client, order, *new_events(100))
+    await append(client, order, expected_version=1)
+    await client.get(order.path)
+    await client.put(position_path("documented"), json={"last_processed_position": 0})
+    async with version_held(sql, new_aggregate(order.type), 1):
+        told = await scrape(client)
+    families = {
+        Documented(
+            f"{family.name}_total" if family.type == "counter" else family.name,
+            family.type,
+            frozenset(*{frozenset(sample.labels) - {"le"} for sample in family.samples}),
+        )
+        for family in told.families
+    }
+    assert families == set(documented())
+    for place, expression in expressions().items():
+        assert names_in(expression) <= told.names, place
