@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
 from app.api.bodies_in_flight import BodyBudget
 from app.api.direct_appends import DirectAppends
+from app.api.gauges import observe_services
 from app.api.request_log import RequestLog
 from app.api.services import LifespanState, OpenServices
 from app.embedded import PORT, EmbeddedPostgres
 from app.logs.setup import log_failures_of
+from app.metrics import Metrics, WorkerReports
 from app.migrations import head_revision, upgrade
 from app.settings import Settings
 from app.store.connection import Database
@@ -35,10 +38,15 @@ def lifespan(settings: Settings) -> Lifespan:
             reachable = settings
             if settings.database_host is None:
                 reachable = await _start_embedded(settings, stack)
-            database = Database(reachable)
+            database = Database(reachable, Metrics.of_this_process())
             await database.open()
             stack.push_async_callback(database.close, timeout_s=CLOSE_TIMEOUT_S)
             services = OpenServices.on(database, reachable, head_revision())
+            if services.metrics.are_shared:
+                reports = WorkerReports(partial(_report, services))
+                stack.push_async_callback(reports.stop)
+                reports.start()
+            stack.push_async_callback(services.database_observer.stop)
             stack.push_async_callback(services.fold_process.stop)
             # Appends whose clients are gone may still be on their way to the database.
             stack.push_async_callback(services.event_store.drain)
@@ -58,12 +66,18 @@ def lifespan(settings: Settings) -> Lifespan:
             stack.push_async_callback(direct_appends.drain)
             yield {
                 "services": services,
+                "metrics": services.metrics,
                 "stop_streams": services.stop_streams,
                 "body_budget": body_budget,
                 "take_append": direct_appends.take,
             }
 
     return open_services
+
+
+def _report(services: OpenServices) -> None:
+    observe_services(services)
+    services.metrics.report()
 
 
 async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Settings:

@@ -17,6 +17,7 @@ from app.api import (
     feed_status,
     health,
     imports,
+    metrics,
     problem_pages,
     projections,
     slow_aggregates,
@@ -30,6 +31,7 @@ from app.api import (
     transactions,
 )
 from app.api.bodies_in_flight import BodiesInFlight
+from app.api.counted_answers import CountedAnswers
 from app.api.openapi import install_openapi
 from app.api.operation_names import OperationNames
 from app.api.path_segments import RawPath
@@ -79,6 +81,7 @@ ROUTERS = (
     slow_aggregates.router,
     conflicts.router,
     audit.router,
+    metrics.router,
 )
 
 
@@ -113,5 +116,6 @@ def create_api(settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     install_openapi(app)
+    app.add_middleware(CountedAnswers)
     app.add_middleware(RawPath)
     return app

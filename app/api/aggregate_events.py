@@ -1,6 +1,7 @@
 """The events of one aggregate: append and read."""
 
 from functools import partial
+from time import monotonic
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -125,10 +126,11 @@ async def append_events_endpoint(
         header_expectation(if_match, if_none_match), idempotency_key, correlation_id, causation_id
     )
     body = await read_body(request, services.settings.max_body_bytes)
+    begun_at = monotonic()
     append = requested_append(services, aggregate_type, aggregate_id, conditions, body)
     first_attempt = partial(services.event_store.append_events, append)
     return await answer_attempt(
-        services, append, conditions, first_attempt, tells_events=bool(include)
+        services, append, conditions, first_attempt, begun_at, tells_events=bool(include)
     )
 
 
@@ -221,7 +223,11 @@ async def read_events_endpoint(
     if media_type == NDJSON_MEDIA_TYPE:
         pages = stream_events(reader, aggregate_type, aggregate_id, wanted, limit or MAX_VERSION)
         # The first page before the status line: an unknown aggregate is still a 404.
-        return ndjson_answer(await primed(read_ahead(pages)), VARY_ACCEPT)
+        return ndjson_answer(
+            await primed(read_ahead(pages)),
+            VARY_ACCEPT,
+            streaming=services.metrics.subscribed("ndjson"),
+        )
     if if_none_match is not None:
         # Events never change, so the same request has the same page as long as none is appended.
         tag = entity_tag(await loaded_version(reader, aggregate_type, aggregate_id))

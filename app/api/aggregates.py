@@ -1,7 +1,9 @@
 """Aggregates: load one, list those of a type, list the types."""
 
-import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from datetime import datetime
+from time import monotonic
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -32,7 +34,7 @@ from app.api.schemas import (
 )
 from app.api.services import OpenServices, Services
 from app.errors import FoldFailed, VersionNotFound
-from app.events import MAX_NAME_LENGTH, NAME_PATTERN
+from app.events import MAX_NAME_LENGTH, NAME_PATTERN, RecordedEvent
 from app.queries.get_state import ListedState, list_states, reducer_of
 from app.queries.load_aggregate import load_aggregate, loaded_version
 
@@ -115,7 +117,7 @@ async def answer_load(
     as_of: datetime | None = None,
 ) -> Response:
     """Load an aggregate, and answer."""
-    begin = time.monotonic()
+    begun_at = monotonic()
     aggregate = await load_aggregate(
         services.event_reader,
         aggregate_type,
@@ -124,11 +126,16 @@ async def answer_load(
         at_version=at_version,
         as_of=as_of,
     )
-    services.load_cost.note(len(aggregate.events), time.monotonic() - begin)
+    services.load_cost.note(len(aggregate.events), monotonic() - begun_at)
     if use_snapshot and at_version is None and as_of is None:
         services.count_load(
             aggregate_type, aggregate.version, with_snapshot=aggregate.snapshot is not None
         )
+
+    def note_time() -> None:
+        found = "none" if aggregate.snapshot is None else "used"
+        services.metrics.load_seconds.observe(monotonic() - begun_at, (found,))
+
     headers = {"ETag": entity_tag(aggregate.version)}
     answer = AggregateAnswer(
         aggregate_type,
@@ -138,10 +145,21 @@ async def answer_load(
         aggregate.events,
     )
     if aggregate.further_pages is None:
+        note_time()
         return json_answer(answer, headers=headers)
     members = {name: getattr(answer, name) for name in answer.__struct_fields__}
     events = members.pop("events")
-    return streamed_array_answer(members, "events", events, aggregate.further_pages, headers)
+    further_pages = _telling_the_end(aggregate.further_pages, note_time)
+    return streamed_array_answer(members, "events", events, further_pages, headers)
+
+
+async def _telling_the_end(
+    pages: AsyncGenerator[list[RecordedEvent], None], note_end: Callable[[], None]
+) -> AsyncGenerator[list[RecordedEvent], None]:
+    async with aclosing(pages):
+        async for page in pages:
+            yield page
+    note_end()
 
 
 @router.head(

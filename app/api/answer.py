@@ -1,7 +1,7 @@
 """Encodes answers; JSON that is stored passes through unparsed."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from typing import Any, TypeVar
 
 import msgspec
@@ -65,16 +65,21 @@ async def primed(items: AsyncGenerator[Item, None]) -> AsyncGenerator[Item, None
 
 
 def ndjson_answer(
-    pages: AsyncIterable[list[RecordedEvent]], headers: dict[str, str] | None = None
+    pages: AsyncIterable[list[RecordedEvent]],
+    headers: dict[str, str] | None = None,
+    *,
+    streaming: AbstractContextManager[None],
 ) -> Response:
     """A stream of events, one a line; page by page, as fast as the client reads.
 
+    ``streaming`` is entered for as long as it lasts.
     An error on the way breaks the connection off, so that a client never takes a part for all.
     """
 
     async def lines() -> AsyncIterator[bytes]:
-        async for events in pages:
-            yield encoder.encode_lines(events)
+        with streaming:
+            async for events in pages:
+                yield encoder.encode_lines(events)
 
     return StreamingResponse(lines(), headers=headers, media_type=NDJSON_MEDIA_TYPE)
 

@@ -1,5 +1,6 @@
 """What a request to append means, and how it is answered, whichever way it has come in."""
 
+from time import monotonic
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from app.commands.append_events import FirstAttempt, settle_append
 from app.commands.prepare_append import prepare_append, refuse_too_many_events
 from app.errors import VersionConflict
 from app.events import MAX_VERSION, Append, Appended, Expectation
+from app.metrics import Metrics
 from app.queries.policy_cache import PolicyCache
 from app.store.event_reader import EventReader
 
@@ -59,10 +61,14 @@ async def answer_attempt(
     append: Append,
     conditions: AppendConditions,
     first_attempt: FirstAttempt,
+    begun_at: float,
     *,
     tells_events: bool = False,
 ) -> Response:
-    """Answer an append, of which a first attempt may have been made (`settle_append`)."""
+    """Answer an append, of which a first attempt may have been made (`settle_append`).
+
+    ``begun_at``: the `monotonic` time at which its body was there.
+    """
     try:
         appended = await settle_append(services.event_store, append, first_attempt)
     except VersionConflict as conflict:
@@ -72,16 +78,26 @@ async def answer_attempt(
         if conditions.expectation is not None:
             raise PreconditionFailed(conflict) from conflict
         raise
-    return answer_appended(services, append, appended)
+    return answer_appended(services, append, appended, begun_at)
 
 
-def answer_appended(services: OpenServices, append: Append, appended: Appended) -> Response:
-    """Answer an append that is stored."""
+def answer_appended(
+    services: OpenServices, append: Append, appended: Appended, begun_at: float
+) -> Response:
+    """Answer an append that is stored; ``begun_at``: see `answer_attempt`."""
+    services.metrics.append_seconds.observe(monotonic() - begun_at)
+    count_appended(services.metrics, append, appended)
     return json_answer(
         append_answer(append, appended, services.policies),
         status_code=200 if appended.replayed else 201,
         headers={"ETag": entity_tag(appended.version)},
     )
+
+
+def count_appended(metrics: Metrics, append: Append, appended: Appended) -> None:
+    """Count the events of an append that is stored, unless they were there already."""
+    if not appended.replayed:
+        metrics.count_append(append.aggregate_type, len(appended.events))
 
 
 def append_answer(append: Append, appended: Appended, policies: PolicyCache) -> AppendAnswer:

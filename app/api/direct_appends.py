@@ -11,9 +11,9 @@ header, or with a wrong one, so that there is one place where it is refused.
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
+from time import monotonic
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -131,7 +131,7 @@ class DirectAppend:
         "_aggregate_id",
         "_aggregate_type",
         "_answer",
-        "_begun_at_s",
+        "_begun_at",
         "_body",
         "_conditions",
         "_has_id",
@@ -158,12 +158,12 @@ class DirectAppend:
         self._headers = headers
         self._conditions = _NO_CONDITIONS
         self._answer = answer
+        self._begun_at = monotonic()
         self._body = b""
         self._held = way.body_budget.account()
         self._is_answered = False
         self._head = head
         self._has_id = has_id
-        self._begun_at_s = time.perf_counter()
 
     def receive(self, chunk: bytes) -> None:
         """Take a part of the body."""
@@ -181,6 +181,7 @@ class DirectAppend:
         if self._is_answered:
             return
         services = self._way.services
+        self._begun_at = monotonic()
         try:
             if self._headers:
                 self._conditions = _conditions(self._headers)
@@ -202,7 +203,7 @@ class DirectAppend:
             self._way.start(self._settle_refused(append, error), self._request())
             return
         try:
-            response = answer_appended(self._way.services, append, appended)
+            response = answer_appended(self._way.services, append, appended, self._begun_at)
         except Exception as defect:  # noqa: BLE001 - it is answered
             self._refuse(defect)
         else:
@@ -215,7 +216,7 @@ class DirectAppend:
 
         try:
             response = await answer_attempt(
-                self._way.services, append, self._conditions, first_attempt
+                self._way.services, append, self._conditions, first_attempt, self._begun_at
             )
         except Exception as refusal:  # noqa: BLE001 - it is answered
             self._refuse(refusal)
@@ -227,21 +228,29 @@ class DirectAppend:
         # Of this callback, which may be another request's: one reads a connection for all.
         token = origin.set(request)
         try:
-            response = _refusal(error)
+            response = self._refusal(error)
         finally:
             origin.reset(token)
         self._end(response, request)
 
+    def _refusal(self, error: Exception) -> Response:
+        metrics = self._way.services.metrics
+        if isinstance(error, _ERRORS):
+            return answer_error(metrics, error, self._aggregate_type)
+        logger.error("an append was answered as a defect", exc_info=error)
+        return answer_unexpected_error(metrics)
+
     def _end(self, response: Response, request: RequestInHand | None = None) -> None:
         self._is_answered = True
         self._held.release(self._held.held)
+        self._way.services.metrics.count_answer("append_events", response.status_code)
         log = self._way.request_log
         is_refused = response.status_code >= 400
         if (
             is_refused
             or self._has_id
             or log.is_of_all
-            or time.perf_counter() - self._begun_at_s >= log.slow_s
+            or monotonic() - self._begun_at >= log.slow_s
         ):
             request = request or self._request()
             log.log_answer(request, response.status_code)
@@ -253,15 +262,8 @@ class DirectAppend:
         """What the log needs of the request."""
         target, headers = self._head
         return RequestInHand(
-            "POST", target, headers, begun_at_s=self._begun_at_s, operation="append_events"
+            "POST", target, headers, begun_at_s=self._begun_at, operation="append_events"
         )
-
-
-def _refusal(error: Exception) -> Response:
-    if isinstance(error, _ERRORS):
-        return answer_error(None, error)
-    logger.error("an append was answered as a defect", exc_info=error)
-    return answer_unexpected_error(None, error)
 
 
 def _are_plain(headers: Headers) -> bool:

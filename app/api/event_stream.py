@@ -106,7 +106,7 @@ async def feed_frames(tail: FeedTail, follower: FeedFollower, after: int) -> Fra
     time = asyncio.get_running_loop().time
     told, told_at, was_live = after, time(), False
     prefix = RETRY
-    with tail.listening():
+    with tail.listening("sse"):
         while not tail.is_closed:
             # No name holds the events: a client that does not read holds up this frame alone.
             frame, told, is_live = _feed_frame(
@@ -170,7 +170,7 @@ async def aggregate_frames(tail: FeedTail, follower: AggregateFollower) -> Frame
     What keeps the stream from beginning is raised by the first step.
     """
     prefix = RETRY
-    with tail.listening():
+    with tail.listening("sse"):
         while not tail.is_closed:
             frame = b"".join(
                 [_frame(event.version, event) for event in await follower.next(SILENCE_S)]

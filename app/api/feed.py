@@ -226,7 +226,9 @@ async def _ndjson(services: OpenServices, asked: _Asked) -> Response:
         head=head,
     )
     return ndjson_answer(
-        await primed(read_ahead(pages)), {"Store-Id": head.store_id, **VARY_ACCEPT}
+        await primed(read_ahead(pages)),
+        {"Store-Id": head.store_id, **VARY_ACCEPT},
+        streaming=services.metrics.subscribed("ndjson"),
     )
 
 

@@ -19,12 +19,13 @@ from app.api.import_body import LineTooLongError, read_chunks
 from app.api.parameters import CausationHeader, CorrelationHeader, IdempotencyKeyHeader
 from app.api.preconditions import BadPreconditionError, refuse_preconditions
 from app.api.problem_schemas import ImportProblem
-from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, details_of
+from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, count_problem, details_of
 from app.api.request_log import note_problem
 from app.api.services import OpenServices, Services, now
 from app.commands.import_events import ImportStopped, LineMaker, import_events
 from app.errors import InvalidInput, Unavailable
 from app.events import MAX_POSITION, ImportedEvent, ImportProgress
+from app.metrics import Metrics
 
 # An import that is over before is answered as a whole, with the status code of its outcome. Seldom
 # enough, too, that what is told finds room on the way to a client that does not read before it has
@@ -77,7 +78,7 @@ class ImportResponse(Response):
         except ImportStopped as stopped:
             # A client that has not sent everything may not read either before it has.
             self._dropping = asyncio.create_task(disconnected(receive))
-            return _problem(stopped)
+            return _problem(self._services.metrics, stopped)
         except ClientDisconnect:
             return Response(status_code=CLIENT_HAS_GONE)
         assert self._progress is not None
@@ -119,8 +120,9 @@ async def _cancel(task: "asyncio.Task[Any]") -> None:
     await asyncio.wait({task})
 
 
-def _problem(stopped: ImportStopped) -> Response:
+def _problem(metrics: Metrics, stopped: ImportStopped) -> Response:
     kind, details = details_of(stopped)
+    count_problem(metrics, kind, getattr(stopped.cause, "aggregate_type", None))
     headers = {}
     if isinstance(stopped.cause, Unavailable):
         logger.warning(

@@ -11,9 +11,10 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api.problems import answer_error
+from app.api.problems import answer_error, metrics_of
 from app.errors import InvalidInput
 from app.events import MAX_NAME_LENGTH
+from app.metrics import OTHER
 
 
 class SegmentConvertor(Convertor[str]):
@@ -81,7 +82,10 @@ class RawPath:
             scope = {**scope, "path": raw_path.decode("ascii")}
             if not _is_utf8(scope["query_string"]):
                 refusal = InvalidInput("query", "is not percent-encoded UTF-8")
-                app = answer_error(Request(scope), refusal)
+                metrics = metrics_of(Request(scope))
+                app = answer_error(metrics, refusal)
+                # No operation has it: it has not been routed yet.
+                metrics.count_answer(OTHER, app.status_code)
         await app(scope, receive, send)
 
 

@@ -16,6 +16,7 @@ from app.api.body import BodyTooLargeError, MalformedBodyError
 from app.api.preconditions import BadPreconditionError, PreconditionFailed
 from app.api.request_log import note_problem
 from app.commands.import_events import ImportStopped
+from app.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -152,9 +153,13 @@ def _members(error: Exception) -> dict[str, Any]:
     return members
 
 
-def answer_error(_: Request | None, error: Exception) -> Response:
-    """Answer an error of the table: its data become members of the problem."""
+def answer_error(metrics: Metrics, error: Exception, aggregate_type: str | None = None) -> Response:
+    """Answer an error of the table, and count it: its data become members of the problem.
+
+    ``aggregate_type``: the one that the request was about, where it was about one.
+    """
     kind = kind_of(error)
+    count_problem(metrics, kind, getattr(error, "aggregate_type", aggregate_type))
     headers = {}
     if isinstance(error, errors.Unavailable):
         logger.warning("%s", error, exc_info=error.__cause__, extra={"problem": kind.slug})
@@ -162,9 +167,29 @@ def answer_error(_: Request | None, error: Exception) -> Response:
     return problem_response(kind, str(error), _members(error), **headers)
 
 
-def answer_invalid_parameters(_: Request, error: Exception) -> Response:
+def count_problem(metrics: Metrics, kind: Kind, aggregate_type: str | None = None) -> None:
+    """Count a problem, and, if it is one, the conflict."""
+    metrics.problems.inc(kind.slug)
+    if kind.status in {HTTPStatus.CONFLICT, HTTPStatus.PRECONDITION_FAILED}:
+        metrics.count_conflict(kind.slug, aggregate_type)
+
+
+def answer_request_error(request: Request, error: Exception) -> Response:
+    """`answer_error`, for the framework."""
+    segment = request.path_params.get("aggregate_type")
+    return answer_error(metrics_of(request), error, segment)
+
+
+def metrics_of(request: Request) -> Metrics:
+    """Where what becomes of a request is counted."""
+    metrics: Metrics = request.state.metrics
+    return metrics
+
+
+def answer_invalid_parameters(request: Request, error: Exception) -> Response:
     """Answer parameters that FastAPI has refused."""
     assert isinstance(error, RequestValidationError)
+    count_problem(metrics_of(request), KINDS[errors.InvalidInput])
     found = [
         {"place": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]}
         for item in error.errors()
@@ -177,6 +202,7 @@ def answer_framework_error(request: Request, error: Exception) -> Response:
     """Answer what the router refuses: an unknown route, a method that a route does not have."""
     assert isinstance(error, HTTPException)
     kind = _framework_kind(error.status_code)
+    count_problem(metrics_of(request), kind)
     headers = dict(error.headers or {})
     if error.status_code == 405 and (methods := _methods(request)):
         headers["Allow"] = ", ".join(methods)
@@ -198,15 +224,21 @@ def _framework_kind(status: int) -> Kind:
     return FRAMEWORK_KINDS.get(status, Kind(status, phrase.lower().replace(" ", "-"), phrase))
 
 
-def answer_unexpected_error(_: Request | None, error: Exception) -> Response:
+def answer_unexpected_error(metrics: Metrics) -> Response:
     """Answer a defect without its trace, which goes to the log."""
+    count_problem(metrics, UNEXPECTED)
     return problem_response(UNEXPECTED, UNEXPECTED_DETAIL)
+
+
+def answer_request_defect(request: Request, _: Exception) -> Response:
+    """`answer_unexpected_error`, for the framework."""
+    return answer_unexpected_error(metrics_of(request))
 
 
 def add_problem_handlers(app: FastAPI) -> None:
     """Make every error of ``app`` an answer with problem details."""
     for error_class in KINDS:
-        app.add_exception_handler(error_class, answer_error)
+        app.add_exception_handler(error_class, answer_request_error)
     app.add_exception_handler(RequestValidationError, answer_invalid_parameters)
     app.add_exception_handler(HTTPException, answer_framework_error)
-    app.add_exception_handler(Exception, answer_unexpected_error)
+    app.add_exception_handler(Exception, answer_request_defect)

@@ -125,7 +125,7 @@ class RequestLog:
 
         ``may_wait``: it takes as long as its client wants it to.
         """
-        duration_s = time.perf_counter() - request.begun_at_s
+        duration_s = time.monotonic() - request.begun_at_s
         is_slow = duration_s >= self.slow_s and not may_wait
         if status >= 500:
             level = logging.ERROR if status == 500 else logging.WARNING
@@ -169,7 +169,7 @@ class LoggedRequests:
             scope["method"],
             scope["raw_path"],
             scope["headers"],
-            begun_at_s=time.perf_counter(),
+            begun_at_s=time.monotonic(),
             operation=self._operations,
         )
 

@@ -22,6 +22,7 @@ from app.folding.process import FoldProcess
 from app.metrics import Metrics
 from app.queries.feed_tail import FeedTail
 from app.queries.load_cost import LoadCost
+from app.queries.observe_database import DatabaseObserver
 from app.queries.policy_cache import PolicyCache
 from app.queries.position_watch import PositionWatch
 from app.settings import Settings
@@ -46,6 +47,7 @@ class OpenServices:
     settings: Settings
     metrics: Metrics
     database: Database
+    database_observer: DatabaseObserver
     event_store: EventStore
     import_store: ImportStore
     imports: Imports
@@ -74,8 +76,9 @@ class OpenServices:
         policy_store = PolicyStore(database)
         return cls(
             settings,
-            Metrics(),
+            database.metrics,
             database,
+            DatabaseObserver(database, now),
             EventStore(
                 database, on_appended=tail.wake, max_waiting_appends=settings.max_waiting_appends
             ),
@@ -155,6 +158,8 @@ class LifespanState(TypedDict):
     """The state that the lifespan gives to every request."""
 
     services: OpenServices
+    metrics: Metrics
+    """Where what becomes of requests is counted."""
     stop_streams: Callable[[], None]
     """Called when the server stops: what streams has no end of its own."""
     body_budget: BodyBudget

@@ -12,7 +12,7 @@ Appends have a way that is shorter still: `app.api.direct_appends`.
 
 import re
 from collections.abc import Awaitable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,7 +26,6 @@ from app.api.problems import KINDS, answer_error, answer_unexpected_error
 from app.api.services import OpenServices
 from app.queries.feed_tail import EVERYTHING
 
-Answer: TypeAlias = Awaitable[Response]
 Headers: TypeAlias = dict[bytes, list[bytes]]
 
 _ERRORS = tuple(KINDS)
@@ -52,23 +51,34 @@ class ShortWay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request, or pass it on."""
-        answer = _answer(scope) if scope["type"] == "http" else None
-        if answer is None:
+        asked = _asked(scope) if scope["type"] == "http" else None
+        if asked is None:
             await self._app(scope, receive, send)
             return
+        metrics = _services(scope).metrics
         try:
-            response = await answer
+            response = await asked.answer
         except _ERRORS as error:
-            response = answer_error(None, error)
-        except Exception as error:
-            await answer_unexpected_error(None, error)(scope, receive, send)
+            response = answer_error(metrics, error)
+        except Exception:
+            response = answer_unexpected_error(metrics)
+            metrics.count_answer(asked.operation, response.status_code)
+            await response(scope, receive, send)
             # The server logs it.
             raise
+        metrics.count_answer(asked.operation, response.status_code)
         await response(scope, receive, send)
 
 
-def _answer(scope: Scope) -> Answer | None:
-    """What answers the request; None: it has to go the long way."""
+class _Asked(NamedTuple):
+    """The id of an operation that is asked for, and what answers it."""
+
+    operation: str
+    answer: Awaitable[Response]
+
+
+def _asked(scope: Scope) -> _Asked | None:
+    """What is asked for; None: it has to go the long way."""
     path: bytes = scope["raw_path"]
     method: str = scope["method"]
     if method != "GET":
@@ -79,14 +89,14 @@ def _answer(scope: Scope) -> Answer | None:
     return _read_feed(scope) if path == _FEED else None
 
 
-def _load(scope: Scope, type_segment: bytes, id_segment: bytes) -> Answer | None:
+def _load(scope: Scope, type_segment: bytes, id_segment: bytes) -> _Asked | None:
     aggregate_type, aggregate_id = name_of(type_segment), name_of(id_segment)
     if aggregate_type is None or aggregate_id is None or _headers(scope, _LOAD_HEADERS):
         return None
-    return answer_load(_services(scope), aggregate_type, aggregate_id)
+    return _Asked("load_aggregate", answer_load(_services(scope), aggregate_type, aggregate_id))
 
 
-def _read_feed(scope: Scope) -> Answer | None:
+def _read_feed(scope: Scope) -> _Asked | None:
     page = _PAGE.fullmatch(scope["query_string"])
     headers = _headers(scope, _FEED_HEADERS)
     if page is None or (headers and headers not in _ANY_FORM):
@@ -94,7 +104,9 @@ def _read_feed(scope: Scope) -> Answer | None:
     limit = int(page["limit"] or DEFAULT_LIMIT)
     if not 1 <= limit <= MAX_LIMIT:
         return None
-    return answer_page(_services(scope), EVERYTHING, after=int(page["after"] or 0), limit=limit)
+    after = int(page["after"] or 0)
+    answer = answer_page(_services(scope), EVERYTHING, after=after, limit=limit)
+    return _Asked("read_feed", answer)
 
 
 def _services(scope: Scope) -> OpenServices:

@@ -1,4 +1,4 @@
-"""Statistics of the store, and metrics for Prometheus."""
+"""Statistics of the store."""
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -9,8 +9,7 @@ from app.api.examples import COVERAGE
 from app.api.parameters import ExactQuery
 from app.api.services import Services
 from app.api.snapshot_schemas import CoverageAnswer, TypeCoverageSummary
-from app.errors import Unavailable
-from app.metrics import METRICS_MEDIA_TYPE, SnapshotLoads
+from app.metrics import SnapshotLoads
 from app.store.snapshot_statistics import TypeCoverage, due_summary, snapshot_coverage
 
 router = APIRouter(tags=["statistics"])
@@ -77,34 +76,3 @@ def _summary(type_: TypeCoverage, loads: SnapshotLoads) -> TypeCoverageSummary:
 
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-# Not in the OpenAPI document: it is no JSON, and nobody generates a client for it.
-@router.get("/metrics", include_in_schema=False)
-async def metrics_endpoint(services: Services) -> Response:
-    """Tell Prometheus what this process, or all workers together, have counted."""
-    gauges: list[tuple[str, str, float]] = []
-    try:
-        summary = await due_summary(services.database)
-    except Unavailable:
-        # That it cannot be told does not keep the rest from being told.
-        pass
-    else:
-        gauges = [
-            (
-                "eventstore_snapshots_due",
-                "Aggregates that are noted as due for a snapshot (100,000 at most).",
-                summary.noted,
-            ),
-            (
-                "eventstore_snapshots_failing",
-                "Aggregates of which no snapshot can be made (100,000 at most).",
-                summary.failed,
-            ),
-            (
-                "eventstore_snapshots_due_lag_positions",
-                "How many positions the list of due aggregates is behind the safe position.",
-                summary.safe_position - summary.position,
-            ),
-        ]
-    return Response(services.metrics.text(gauges), media_type=METRICS_MEDIA_TYPE)

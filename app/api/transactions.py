@@ -1,6 +1,7 @@
 """Transactions: several appends, all or nothing."""
 
 from collections import Counter
+from time import monotonic
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -8,7 +9,7 @@ from starlette.responses import Response
 
 from app.api import openapi
 from app.api.answer import json_answer
-from app.api.appending import add_conflicting_events, append_answer
+from app.api.appending import add_conflicting_events, append_answer, count_appended
 from app.api.body import decode_body, read_body
 from app.api.examples import EVENT_ID_CONFLICT, TRANSACTION_ANSWER, TRANSACTION_REQUEST
 from app.api.parameters import (
@@ -72,7 +73,9 @@ async def append_transaction_endpoint(
     """
     refuse_preconditions(request.headers)
     settings = services.settings
-    body = decode_body(await read_body(request, settings.max_body_bytes), _decoder)
+    raw_body = await read_body(request, settings.max_body_bytes)
+    begun_at = monotonic()
+    body = decode_body(raw_body, _decoder)
     refuse_too_many_events(
         sum(len(item.events) for item in body.appends),
         settings.max_events_per_append,
@@ -104,6 +107,9 @@ async def append_transaction_endpoint(
         if include:
             await add_conflicting_events(services.event_reader, conflict)
         raise
+    services.metrics.append_seconds.observe(monotonic() - begun_at)
+    for append, appended in zip(appends, outcomes, strict=True):
+        count_appended(services.metrics, append, appended)
     return json_answer(
         TransactionAnswer(
             [

@@ -23,7 +23,7 @@ from app.cli.http_server import GRACE_S, serve_http
 from app.cli.listener import sockets_of_workers
 from app.cli.signals import STOP_SIGNALS, StopSignals
 from app.logs.setup import open_logs
-from app.metrics import share_between_workers
+from app.metrics import share_between_workers, worker_has_ended
 from app.settings import Settings
 
 # After its last request a worker still closes its connections to the database.
@@ -69,6 +69,8 @@ def serve_with_workers(
                     worker.process.pid,
                     worker.process.exitcode,
                 )
+                assert worker.process.pid is not None
+                worker_has_ended(worker.process.pid)
                 if not worker.has_started():
                     # What kept it from starting may pass, but not within the same instant.
                     time.sleep(RESTART_DELAY_S)

@@ -43,6 +43,8 @@ async def _append_or_find(
 ) -> list[Appended]:
     deadline = time.monotonic() + REPEAT_FOR_S
     for attempt in range(ATTEMPTS):
+        if attempt > 0:
+            store.metrics.retries.inc("race")
         if is_first_attempt or attempt > 0:
             outcomes = await store.append_transaction(appends)
             if outcomes is not None:

@@ -178,6 +178,7 @@ class _Import:
             except EventStoreError as error:
                 raise self._stopped(lines[0].number, error) from error
             if position is None:
+                self._store.metrics.retries.inc("race")
                 if time.monotonic() > deadline:
                     lost = DatabaseBusy("lost too many races against other appends")
                     raise self._stopped(lines[0].number, lost)

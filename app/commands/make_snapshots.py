@@ -213,7 +213,7 @@ class SnapshotMaker:
                 return
             await self._save_unstorable(aggregate_type, reducer, made[0], error)
         else:
-            self._metrics.count_made(len(made))
+            self._metrics.snapshots_made.inc(by=len(made))
 
     async def _save_unstorable(
         self, aggregate_type: str, reducer: Reducer, made: MadeSnapshot, error: UnstorableValue
@@ -250,4 +250,4 @@ class SnapshotMaker:
             message[:MAX_MESSAGE_LENGTH],
         )
         await self._made_store.save_failure(failure, reducer.hash, self._clock())
-        self._metrics.count_failed()
+        self._metrics.snapshots_failed.inc()

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from app.errors import EventStoreError, StoreChanged, TooManySubscribers
 from app.events import RecordedEvent
@@ -33,6 +34,9 @@ RETRY_S = 0.5
 LINGER_S = 5.0
 MAX_CATCHING_UP = 2
 STOP_TIMEOUT_S = 2.0
+
+Listening: TypeAlias = Literal["sse", "wait"]
+"""To be told of all that comes, as server-sent events; or of the first that comes."""
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +78,7 @@ class FeedTail:
         self.catching_up = asyncio.Semaphore(MAX_CATCHING_UP)
         self._reader = reader
         self._max_listeners = max_listeners
-        self._listeners = 0
+        self._listeners: Counter[Listening] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
         self._news = asyncio.Event()
@@ -90,7 +94,11 @@ class FeedTail:
     @property
     def listeners(self) -> int:
         """How many listen now."""
-        return self._listeners
+        return self._listeners.total()
+
+    def listeners_by(self, way: Listening) -> int:
+        """How many of them listen in this way."""
+        return self._listeners[way]
 
     @property
     def is_closed(self) -> bool:
@@ -121,21 +129,21 @@ class FeedTail:
                 task.cancel()
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self, way: Listening) -> Iterator[None]:
         """Listen for the body.
 
         Raises:
             TooManySubscribers: ``max_listeners`` do already.
         """
-        if self._listeners >= self._max_listeners:
+        if self.listeners >= self._max_listeners:
             raise TooManySubscribers(self._max_listeners)
-        self._listeners += 1
+        self._listeners[way] += 1
         if self._task is None and not self._is_closed:
             self._task = asyncio.create_task(self._follow(), context=component_context("feed tail"))
         try:
             yield
         finally:
-            self._listeners -= 1
+            self._listeners[way] -= 1
             self._left_at = asyncio.get_running_loop().time()
 
     async def begun(self) -> int:
@@ -203,7 +211,7 @@ class FeedTail:
         poll_s = SHORTEST_POLL_S
         while self._is_wanted():
             self._woken.clear()
-            pause_s = PAUSE_S + self._listeners * PAUSE_PER_LISTENER_S
+            pause_s = PAUSE_S + self.listeners * PAUSE_PER_LISTENER_S
             try:
                 if await self._advance():
                     poll_s = SHORTEST_POLL_S
@@ -225,7 +233,7 @@ class FeedTail:
     def _is_wanted(self) -> bool:
         if self._is_closed:
             return False
-        return self._listeners > 0 or (asyncio.get_running_loop().time() < self._left_at + LINGER_S)
+        return self.listeners > 0 or (asyncio.get_running_loop().time() < self._left_at + LINGER_S)
 
     async def _advance(self) -> bool:
         """Take in what is new; whether there was anything."""

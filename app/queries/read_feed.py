@@ -76,7 +76,7 @@ async def wait_for_feed(
     feed = await read_feed(reader, feed_filter, after=after, limit=limit, store_id=store_id)
     if feed.events or wait_s == 0:
         return feed
-    with tail.listening():
+    with tail.listening("wait"):
         follower = FeedFollower(
             reader, tail, feed_filter, after=feed.next_after, store_id=feed.store_id
         )

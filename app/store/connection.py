@@ -10,6 +10,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from app.errors import DatabaseBusy, DatabaseUnreachable
+from app.metrics import Metrics
 from app.settings import Settings
 from app.store.driver_errors import CONNECTION_FAILURES, is_lock_timeout, translated
 
@@ -58,7 +59,10 @@ class Database:
     other transactions, so that whoever holds some rows does not hold up all others.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        """``metrics``: where what becomes of statements is counted; None: in some of its own."""
+        self.metrics = metrics or Metrics()
+        self._waiting = 0
         size = settings.pool_size_per_worker
         self._connect_timeout_s = settings.database_connect_timeout_s
         self.lock_timeout_s = settings.database_lock_timeout_s
@@ -81,6 +85,21 @@ class Database:
                 "default_transaction_isolation": "read committed",
             },
         )
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a connection now, or for one to be made."""
+        return self._waiting
+
+    @property
+    def in_use(self) -> int:
+        """How many connections are lent now."""
+        return self._pool.get_size() - self._pool.get_idle_size()
+
+    @property
+    def max_size(self) -> int:
+        """How many connections there may be."""
+        return self._pool.get_max_size()
 
     async def open(self) -> None:
         """Make the pool ready; no connection is made yet, so an absent database does not fail."""
@@ -116,7 +135,11 @@ class Database:
             # Also for what is reserved: of three or fewer there is no last one.
             self._call_back_idle()
         if not reserved:
-            await _enter(self._unreserved, deadline, IN_USE)
+            self._waiting += 1
+            try:
+                await _enter(self._unreserved, deadline, IN_USE)
+            finally:
+                self._waiting -= 1
         try:
             connection = await self._acquire(deadline)
             try:
@@ -154,6 +177,7 @@ class Database:
         except DatabaseBusy as error:
             if not is_lock_timeout(error):
                 raise
+        self.metrics.retries.inc("lock")
         deadline = asyncio.get_running_loop().time() + self.lock_timeout_s
         await _enter(self._waiting_lanes, deadline, "too many writes wait for locks")
         try:
@@ -171,6 +195,7 @@ class Database:
 
     async def _acquire(self, deadline: float) -> Connection:
         remaining_s = deadline - asyncio.get_running_loop().time()
+        self._waiting += 1
         try:
             return await self._pool.acquire(timeout=max(remaining_s, 0.001))
         except TimeoutError as error:
@@ -183,6 +208,8 @@ class Database:
             raise DatabaseUnreachable("no connection to the database could be made") from error
         except asyncpg.PostgresError as error:
             raise translated(error, writing=False, storing=False) or error from error
+        finally:
+            self._waiting -= 1
 
     async def _release(self, connection: Connection) -> None:
         try:

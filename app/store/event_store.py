@@ -78,6 +78,7 @@ class EventStore:
     ) -> None:
         """``on_appended`` is called after each commit of events."""
         self._database = database
+        self.metrics = database.metrics
         self._turns = Turns()
         self._on_appended = on_appended or _do_nothing
         self._group_commit = GroupCommit(
@@ -116,6 +117,11 @@ class EventStore:
             OutcomeUnknown: The connection was lost before PostgreSQL had answered.
         """
         return await self._group_commit.append(append)
+
+    @property
+    def waiting_appends(self) -> int:
+        """How many appends are at hand now: those that wait, and those that are being written."""
+        return self._group_commit.at_hand
 
     async def drain(self) -> None:
         """Wait for the writes that have begun, also those whose callers are gone."""
@@ -164,6 +170,7 @@ class EventStore:
                     except DatabaseBusy as error:
                         if not is_deadlock(error):
                             raise
+                        self.metrics.retries.inc("deadlock")
                 return await self._database.patiently(partial(self._append_transaction, appends))
         except TimeoutError:
             raise _too_many_turns() from None
@@ -302,6 +309,7 @@ class _BatchWriter:
                     outcomes = await insert_batch(self._connection, appends, self._lock_timeout)
         except asyncpg.UniqueViolationError as error:
             if len(appends) > 1 or not is_refusal(error):
+                self._database.metrics.retries.inc("apart")
                 raise NotTogether from error
             return [None]
         except EventStoreError as error:
@@ -310,10 +318,12 @@ class _BatchWriter:
                 give_up(self._connection)
                 raise
             if len(appends) > 1 or is_lock_timeout(error):
+                self._database.metrics.retries.inc("apart")
                 raise NotTogether from error
             if is_deadlock(error):
                 return [None]
             raise
+        self._database.metrics.batch_appends.observe(len(appends))
         if any(outcomes):
             self._on_appended()
         return outcomes

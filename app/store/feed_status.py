@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.events import LostPositions
-from app.store.connection import Database
+from app.store.connection import Connection, Database
 from app.store.statements import statement
 
 
@@ -62,7 +62,12 @@ async def feed_status(database: Database) -> FeedStatus:
             not read the sequence of the positions.
     """
     async with database.connection() as connection:
-        [row] = await connection.fetch(statement("feed_status"))
+        return await read_feed_status(connection)
+
+
+async def read_feed_status(connection: Connection, timeout_s: float | None = None) -> FeedStatus:
+    """`feed_status` over this connection; ``timeout_s``: the longest that it may take."""
+    [row] = await connection.fetch(statement("feed_status"), timeout=timeout_s)
     store_id, last_position, safe_position, lost_after, lost_up_to, *in_flight = row
     lost = LostPositions(lost_after, lost_up_to)
     return FeedStatus(store_id, last_position, safe_position, lost, _in_flight(*in_flight))

@@ -105,6 +105,11 @@ class GroupCommit:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweep_timer: asyncio.TimerHandle | None = None
 
+    @property
+    def at_hand(self) -> int:
+        """How many appends are at hand now."""
+        return len(self._at_hand)
+
     async def append(self, append: Append) -> Outcome:
         """Write an append, together with others or alone; what becomes of it.
 

@@ -1,5 +1,6 @@
 """Stores chunks of an import: one look at what is there, and a COPY of what is not."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -88,6 +89,7 @@ class ImportStore:
     def __init__(self, database: Database, on_appended: Callable[[], None]) -> None:
         """``on_appended`` is called after each commit of events."""
         self._database = database
+        self.metrics = database.metrics
         self._on_appended = on_appended
 
     async def import_events(self, lines: Sequence[ImportLine], decide: Decide) -> int | None:
@@ -146,6 +148,9 @@ class ImportStore:
             if not is_committing:
                 raise
             raise OutcomeUnknown from error
+        types = Counter(each.line.event.aggregate_type for each in placed)
+        for aggregate_type, events in types.items():
+            self.metrics.count_append(aggregate_type, events)
         return position
 
 

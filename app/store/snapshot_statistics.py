@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.store.connection import Database
+from app.store.connection import Connection, Database
 from app.store.statements import statement
 
 MAX_COUNTED = 100_000
@@ -56,5 +56,10 @@ async def snapshot_coverage(database: Database, default_every: int, *, exact: bo
 async def due_summary(database: Database) -> DueSummary:
     """How much is due, and how far behind that is known, by the reserved connection."""
     async with database.connection(reserved=True) as connection:
-        [row] = await connection.fetch(statement("due_summary"), MAX_COUNTED)
+        return await read_due_summary(connection)
+
+
+async def read_due_summary(connection: Connection, timeout_s: float | None = None) -> DueSummary:
+    """`due_summary` over this connection; ``timeout_s``: the longest that it may take."""
+    [row] = await connection.fetch(statement("due_summary"), MAX_COUNTED, timeout=timeout_s)
     return DueSummary(*row)

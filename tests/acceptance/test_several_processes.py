@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -315,6 +316,14 @@ async def watch_connections(instances: Instances, most: Counter[str]) -> None:
         await observer.close()
 
 
+async def told_by(service: Service, name: str) -> float:
+    """The sum of a metric's series, as one of the workers tells it."""
+    async with client_of(service.url) as client:
+        text = (await client.get("/metrics")).text
+    values = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
+    return sum(map(float, values))
+
+
 async def until_acknowledged(ledger: Ledger, count: int) -> None:
     async def are_acknowledged() -> bool:
         return len(ledger.acknowledged) >= count
@@ -354,11 +363,23 @@ async def test_a_killed_worker_costs_no_event_no_order_and_no_connection_too_man
             return victim not in workers and len(workers) == WORKERS
 
         await until(is_replaced)
+        # What the victim has counted outlives it, up to a second before its end.
+        counted = await told_by(instances.two_workers, "eventstore_events_appended_total")
+        assert counted > 0
+
+        async def more_is_told() -> bool:
+            told = [
+                await told_by(instances.two_workers, f"eventstore_{name}")
+                for name in ("events_appended_total", "workers")
+            ]
+            return told[0] > counted and told[1] == WORKERS
+
         # The one in its place serves, too.
         await followers.spread(instances.two_workers)
         await until_acknowledged(ledger, len(ledger.acknowledged) + EVENTS_AFTER_KILL)
         end.set()
         await asyncio.wait(clients)
+        await until(more_is_told)
         stored = await all_stored(instances.settings)
         await followers.until_all_have_seen(stored[-1].place.global_position)
         watching.cancel()

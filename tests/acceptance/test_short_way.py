@@ -18,6 +18,7 @@ from app.api import direct_appends, short_way
 from app.api.direct_appends import DirectAppends
 from app.api.short_way import ShortWay
 from tests.acceptance.conftest import lasting_database
+from tests.acceptance.exposition import Scrape
 from tests.conftest import running_service
 
 IDS = [str(UUID(int=number)) for number in range(1, 5)]
@@ -247,6 +248,7 @@ def test_a_defect_on_the_short_way_is_a_problem_without_a_trace(
     monkeypatch.setattr(short_way, "answer_load", defective)
     with running_service(shared_settings) as url, closing(client_of(url)) as client:
         assert_is_answered_as_a_defect(client, Ask("GET", "/v1/aggregates/Order/o"))
+        assert_is_counted_as_a_defect(url, "load_aggregate")
     assert "ValueError: the cause" in capfd.readouterr().err
 
 
@@ -269,6 +271,7 @@ def test_a_defect_on_the_way_of_an_append_is_a_problem_without_a_trace(
     path = f"/v1/aggregates/Order/{where}/events"
     with running_service(shared_settings) as url, closing(client_of(url)) as client:
         assert_is_answered_as_a_defect(client, Ask("POST", path, (), body))
+        assert_is_counted_as_a_defect(url, "append_events")
     assert "ValueError: the cause" in caplog.text
 
 
@@ -278,3 +281,11 @@ def assert_is_answered_as_a_defect(client: HTTPConnection, ask: Ask) -> None:
     assert ("content-type", "application/problem+json") in headers
     assert json.loads(body)["type"] == "/problems/unexpected-error"
     assert b"the cause" not in body
+
+
+def assert_is_counted_as_a_defect(url: str, operation: str) -> None:
+    with closing(client_of(url)) as client:
+        told = Scrape(answer_of(client, Ask("GET", "/metrics"))[2].decode())
+    answers = "eventstore_http_answers_total"
+    assert told(answers, operation=operation, status_class="5xx") == 1
+    assert told("eventstore_problems_total", kind="unexpected-error") == 1

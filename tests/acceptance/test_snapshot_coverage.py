@@ -10,7 +10,7 @@ import pytest
 
 from app.settings import Settings
 from app.store import snapshot_statistics
-from tests.acceptance.conftest import client_of
+from tests.acceptance.conftest import client_of, lasting_database
 from tests.acceptance.test_crash import Service
 from tests.conftest import running_service
 from tests.factories import (
@@ -60,6 +60,16 @@ async def until_covered(
         assert found == expected
     assert found is not None
     return found
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres_host: str, template_database: str) -> Iterator[str]:
+    """A service of its own: one that many tests share has met more types than it counts by name."""
+    with (
+        lasting_database(postgres_host, template_database, "snapshot_coverage") as settings,
+        running_service(settings) as url,
+    ):
+        yield url
 
 
 @pytest.fixture
@@ -181,7 +191,9 @@ async def test_metrics_without_a_database_are_those_of_the_process(settings: Set
             problem(await client.get("/v1/stats/snapshot-coverage"), 503, "database-unreachable")
     assert answer.status_code == 200
     assert "eventstore_snapshots_made_total 0.0\n" in answer.text
-    assert "eventstore_snapshots_due" not in answer.text
+    assert "eventstore_database_up 0.0\n" in answer.text
+    for absent_name in ("eventstore_snapshots_due", "eventstore_feed", "eventstore_table"):
+        assert absent_name not in answer.text
 
 
 @pytest.fixture
@@ -201,10 +213,16 @@ async def test_metrics_of_all_workers_are_told_by_any(two_workers: Service) -> N
                 return (await client.get("/health/ready")).status_code == 200
         return False
 
-    async def told(client: httpx.AsyncClient) -> float:
-        text = (await client.get("/metrics")).text
-        loads = re.findall(r"^eventstore_snapshot_loads_total.* (\S+)$", text, re.MULTILINE)
-        return sum(map(float, loads))
+    async def told(name: str) -> float:
+        # A connection each, so that both workers are asked.
+        async with client_of(two_workers.url) as client:
+            text = (await client.get("/metrics")).text
+        values = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)
+        return sum(map(float, values))
+
+    async def all_loads_are_told() -> bool:
+        # A worker tells the other one once a second. Of eight answers, some are of each.
+        return {await told("eventstore_snapshot_loads_total") for _ in range(8)} == {loads}
 
     await until(is_ready)
     order, loads = Aggregate("Order", "1"), 20
@@ -214,9 +232,13 @@ async def test_metrics_of_all_workers_are_told_by_any(two_workers: Service) -> N
         # A connection each, so that both workers have some.
         async with client_of(two_workers.url) as client:
             assert (await client.get(order.path)).status_code == 200
+    await until(all_loads_are_told)
     for _ in range(4):
-        async with client_of(two_workers.url) as client:
-            assert await told(client) == loads
+        assert await told("eventstore_workers") == 2
+        # What is of the database is no more for being told by two.
+        assert await told("eventstore_database_up") == 1
+        assert await told("eventstore_feed_last_position") == 100
+        assert await told("eventstore_pool_limit") == 4
 
 
 async def test_coverage_of_many_snapshots_is_an_estimate_unless_it_has_to_be_exact(

@@ -21,6 +21,7 @@ from app.migrations import upgrade
 from app.settings import Settings
 from app.store import connection as store_connection
 from tests.acceptance.conftest import client_of
+from tests.acceptance.exposition import scrape
 from tests.acceptance.postgres_proxy import Break, PostgresProxy, postgres_proxy
 from tests.conftest import (
     OWNER,
@@ -280,6 +281,10 @@ async def test_a_frozen_database_does_not_hang_requests(
                 append(client, ORDER, events[1]), answers_of_all_operations(client)
             )
             assert (await client.get("/health/live")).status_code == 200
+            with answers_within(0.5):
+                told = await scrape(client)
+            assert told.get("eventstore_database_up") == 0
+            assert told("eventstore_problems_total", kind="database-unreachable") > 0
         for answer in (answers[0], *answers[1]):
             unavailable(answer, "database-unreachable", "database-busy", "outcome-unknown")
         again = await until_stored(client, events[1])

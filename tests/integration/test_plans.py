@@ -22,6 +22,7 @@ from app.store import (
     due_store,
     event_reader,
     event_store,
+    feed_figures,
     feed_scan,
     feed_status,
     identity,
@@ -35,6 +36,7 @@ from app.store import (
     snapshot_statistics,
     snapshot_store,
     statistics_store,
+    table_figures,
     table_statistics,
 )
 from app.store.connection import Database
@@ -608,6 +610,8 @@ NOT_EXPLAINED = {
     *("archive_batch", "claim_archive_run"),
     *("snapshot_coverage", "coverage_sizes", "due_summary"),
     *("statistics_progress", "table_statistics", "oldest_snapshot"),
+    # They read all projections, see below, and catalogs.
+    *("projection_lags", "table_figures"),
     *("policy_intervals", "lead_snapshots", "resign_snapshots", "due_progress", "scan_default"),
 }
 
@@ -622,6 +626,17 @@ async def test_fixed_statements_use_the_index_of_their_heading(sql: Connection, 
         assert plan.sorted_rows() <= case.rows, explained
         assert plan.removed_by_filter() <= max(case.rows, 1), explained
         assert plan.buffers <= case.buffers, explained
+
+
+@pytest.mark.parametrize("mode", PLAN_MODES)
+async def test_projection_lags_look_at_one_event_for_each_that_they_tell(
+    sql: Connection, mode: str
+) -> None:
+    told = 100
+    plan = await explain(sql, statement("projection_lags"), [EVENTS, OCCURRED_AT, told], mode)
+    assert plan.indexes() == {"idx_events_global_position"}
+    assert plan.scanned() == {"projection_positions"}
+    assert (plan.root["Actual Rows"], plan.buffers <= 6 * told) == (told, True), str(plan)
 
 
 def test_every_statement_is_explained_with_the_indexes_that_its_heading_names() -> None:
@@ -825,8 +840,10 @@ def test_each_file_is_used() -> None:
             position_store,
             rows,
             schema,
+            feed_figures,
             snapshot_statistics,
             snapshot_store,
+            table_figures,
         ),
         *(audit_reader, slow_aggregates, statistics_store, table_statistics),
     )

@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from app.api.answer import ndjson_answer, primed, streamed_array_answer
 from app.events import RecordedEvent
+from app.metrics import Metrics
 
 # How many events each page has; any may be short.
 PAGES = [
@@ -84,7 +85,10 @@ async def test_a_streamed_array_is_json_whichever_pages_are_empty(
 async def test_ndjson_has_a_line_for_each_event_whichever_pages_are_empty(
     sizes: list[int],
 ) -> None:
-    answer = ndjson_answer(await primed(pages_of(sizes)), {"Vary": "Accept"})
+    metrics = Metrics()
+    answer = ndjson_answer(
+        await primed(pages_of(sizes)), {"Vary": "Accept"}, streaming=metrics.subscribed("ndjson")
+    )
     assert answer.headers["vary"] == "Accept"
     lines = (await content(answer)).splitlines()
     assert versions([json.loads(line) for line in lines]) == list(range(1, sum(sizes) + 1))

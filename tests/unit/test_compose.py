@@ -37,3 +37,44 @@ def test_environment_names_settings_that_exist() -> None:
     for name in ("api", "migrate"):
         for variable in services()[name]["environment"]:
             assert variable.lower() in Settings.model_fields, variable
+
+
+def test_what_is_not_of_the_service_itself_is_started_by_its_profile_only() -> None:
+    profiles = {name: service.get("profiles") for name, service in services().items()}
+    assert {name for name, given in profiles.items() if given is None} == {
+        *("postgres", "migrate", "api")
+    }
+    assert profiles["prometheus"] == profiles["grafana"] == ["monitoring"]
+
+
+def test_images_have_a_version() -> None:
+    for name, service in services().items():
+        _, _, tag = service["image"].partition(":")
+        assert tag, name
+        assert tag != "latest", name
+
+
+def test_files_that_are_mounted_exist() -> None:
+    mounted = [
+        volume.partition(":")[0]
+        for service in services().values()
+        for volume in service.get("volumes", ())
+        if volume.startswith("./")
+    ]
+    assert len(mounted) == 4
+    for path in mounted:
+        assert (ROOT / path).exists(), path
+
+
+def test_prometheus_asks_the_api_where_it_listens() -> None:
+    config = yaml.safe_load(
+        (ROOT / "docs/operations/prometheus/prometheus.yml").read_text(encoding="utf-8")
+    )
+    [job] = config["scrape_configs"]
+    [targets] = job["static_configs"]
+    assert targets == {"targets": ["api:8000"]}
+    # It is the job that the alert rules name.
+    assert job["job_name"] == "eventstore"
+    assert "8000:8000" in services()["api"]["ports"]
+    for name in config["rule_files"]:
+        assert (ROOT / "docs/operations/prometheus" / name).exists(), name

@@ -11,7 +11,6 @@ from app.errors import DatabaseBusy
 from app.events import LostPositions
 from app.store.statistics_store import StatisticsProgress
 
-
 NOTHING_LOST = LostPositions(0, 0)
 
 

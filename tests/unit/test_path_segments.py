@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.api.path_segments import RawPath, SegmentConvertor
 from app.errors import InvalidInput
+from app.metrics import Metrics
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -78,11 +79,21 @@ async def test_the_path_is_routed_as_it_was_sent() -> None:
 
 @pytest.mark.parametrize("query", [b"after=%FF", b"a=1&b=%ED%A0%80", b"%C3=1"])
 async def test_a_query_that_is_no_utf8_is_answered_at_once(query: bytes) -> None:
+    metrics = Metrics()
     seen, sent = await call(
-        {"type": "http", "path": "/", "raw_path": b"/", "query_string": query, "headers": []}
+        {
+            "type": "http",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": query,
+            "headers": [],
+            "state": {"metrics": metrics},
+        }
     )
     assert seen == []
     assert sent[0]["status"] == 422
+    assert metrics.http_answers.numbers() == [(("other", "4xx"), 1)]
+    assert metrics.problems.numbers() == [(("invalid-input",), 1)]
 
 
 async def test_what_is_not_http_passes_through() -> None:
