@@ -19,6 +19,8 @@ GUARD_ATTEMPTS = 100
 BATCH_ATTEMPTS = 20
 BATCH_PAUSE_S = 0.1
 CLOSE_TIMEOUT_S = 5.0
+# Of the driver, which has none for "as long as it takes".
+SCAN_TIMEOUT_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,15 @@ class ArchiveStore:
         Raises:
             DatabaseBusy: Transactions that insert are under way all the time.
         """
-        async with self._database.connection() as connection:
+        async with self._database.connection() as connection, connection.transaction():
+            # It reads all that is old.
+            await connection.execute("SET LOCAL statement_timeout = 0")
             [row] = await connection.fetch(statement("safe_position"))
             [row] = await connection.fetch(
-                statement("archive_bounds"), archivable.older_than, row["safe_position"]
+                statement("archive_bounds"),
+                archivable.older_than,
+                row["safe_position"],
+                timeout=SCAN_TIMEOUT_S,
             )
         if row["up_to"] is not None and not row["is_guarded"]:
             await self._guard()
@@ -142,7 +149,10 @@ class ArchiveStore:
             await connection.execute("SET LOCAL statement_timeout = 0")
             [row] = await connection.fetch(statement("safe_position"))
             rows = await connection.fetch(
-                statement("archivable"), *archivable.parameters, row["safe_position"], timeout=None
+                statement("archivable"),
+                *archivable.parameters,
+                row["safe_position"],
+                timeout=SCAN_TIMEOUT_S,
             )
         return [ArchivableMonth(*row) for row in rows]
 

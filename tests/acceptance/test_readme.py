@@ -10,10 +10,10 @@ from tests.acceptance.tour import ROOT, check_tour, steps_of
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_tour_prints_what_the_readme_says(service_url: str) -> None:
+def test_tour_prints_what_the_readme_says(service_url: str, settings: Settings) -> None:
     steps = steps_of(README)
     assert len(steps) >= 10
-    check_tour(steps, service_url)
+    check_tour(steps, service_url, settings)
 
 
 def test_table_names_every_setting_with_its_default() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from app.settings import Settings
 from tests.acceptance.tour import ROOT, check_tour, steps_of
 
 GUIDE = (ROOT / "docs" / "guides" / "snapshots.md").read_text(encoding="utf-8")
@@ -30,7 +31,7 @@ def test_the_program_does_what_the_guide_says(tmp_path: Path, service_url: str) 
     assert not done.stderr
 
 
-def test_the_commands_print_what_the_guide_says(service_url: str) -> None:
+def test_the_commands_print_what_the_guide_says(service_url: str, settings: Settings) -> None:
     steps = steps_of(GUIDE)
     assert len(steps) == 5
-    check_tour(steps, service_url)
+    check_tour(steps, service_url, settings)

@@ -1,5 +1,6 @@
 """Commands of a document that work as printed."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from app.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
 # What the store does in the background is there a moment later: how long a reading may be repeated.
@@ -45,18 +48,29 @@ def _is_complete(command: str) -> bool:
     return not command.endswith("\\")
 
 
-def check_tour(steps: list[Step], service_url: str) -> None:
-    """Take all steps, and compare what they print."""
+def check_tour(steps: list[Step], service_url: str, settings: Settings) -> None:
+    """Take all steps, and compare what they print; ``settings`` lead to the service's database."""
+    environment = {
+        **os.environ,
+        "DATABASE_HOST": str(settings.database_host),
+        "DATABASE_NAME": settings.database_name,
+    }
     for step in steps:
         command = step.command.replace("localhost:8000", service_url).replace(
             ".venv/bin/eventstore import",
             f"{sys.executable} -m app.cli import --url {service_url}",
         )
+        command = command.replace(".venv/bin/eventstore", f"{sys.executable} -m app.cli")
         expected = ".*".join(re.escape(part) for part in step.output.strip().split("…"))
         until = time.monotonic() + (PATIENCE_S if step.only_reads else 0)
         while True:
             done = subprocess.run(
-                ["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, check=False
+                ["bash", "-euc", command],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if re.fullmatch(expected, done.stdout.strip()):
                 break

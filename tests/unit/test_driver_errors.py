@@ -86,7 +86,7 @@ def test_bad_data_in_a_statement_that_stores_none_is_not_the_requests(
 def test_a_refusal_that_nobody_has_foreseen_is_told_by_its_sqlstate_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    for driver_error in (asyncpg.CheckViolationError, asyncpg.UndefinedColumnError):
+    for driver_error in (asyncpg.CheckViolationError, asyncpg.UndefinedObjectError):
         error = translated(driver_error("of host db-7"), writing=True, storing=False)
         assert type(error) is DatabaseUnreachable
         assert driver_error.sqlstate in str(error)

@@ -6,13 +6,8 @@
 -- Index: none for projection_positions, which is read as a whole; idx_events_global_position, one
 --   probe for each of the $3.
 SELECT projection_name, greatest($1::bigint - last_processed_position, 0) AS lag_positions,
-       coalesce((SELECT CASE WHEN isfinite(occurred_at)
-                             -- An event may claim to occur in the future.
-                             THEN greatest(extract(epoch FROM $2::timestamptz - occurred_at), 0)
-                             ELSE 0 END
-                 FROM events
-                 WHERE global_position > last_processed_position AND global_position <= $1
-                 ORDER BY global_position LIMIT 1), 0)::float8 AS lag_seconds,
+       -- An event may claim to occur in the future.
+       coalesce(greatest(<<lag_seconds($1, $2)>>, 0), 0)::float8 AS lag_seconds,
        projections
 FROM (
   SELECT projection_name, last_processed_position, count(*) OVER () AS projections
