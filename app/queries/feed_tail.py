@@ -139,6 +139,8 @@ class FeedTail:
             raise TooManySubscribers(self._max_listeners)
         self._listeners[way] += 1
         if self._task is None and not self._is_closed:
+            # Here, not in the task: who listens may look before that has begun.
+            self._failure = None
             self._task = asyncio.create_task(self._follow(), context=component_context("feed tail"))
         try:
             yield
@@ -193,7 +195,6 @@ class FeedTail:
         told.set()
 
     async def _follow(self) -> None:
-        self._failure = None
         try:
             await self._follow_while_wanted()
         except Exception as error:
