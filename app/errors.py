@@ -21,6 +21,7 @@ EventStoreError
 │   ├── PositionConflict
 │   └── StoreChanged             positions of another store: restored, rebuilt
 ├── EventsDetached               the events are in months that are detached from the archive
+├── MonthRefused                 a month of the archive is not as the request needs it
 ├── FoldFailed                   a reducer fails on an event
 ├── PositionNotReached           a projection has not come so far in the time that was given
 └── Unavailable                  worth repeating later
@@ -248,6 +249,14 @@ class EventsDetached(EventStoreError):
         super().__init__(f"the archive's months {names} are detached")
         self.months = [f"{month.year:04}-{month.month:02}" for month in months]
         self.resume_after = resume_after
+
+
+class MonthRefused(EventStoreError):
+    """A month of the archive, by its first day, is not as the request needs it; nothing changed."""
+
+    def __init__(self, month: date, reason: str) -> None:
+        super().__init__(f"the month {month.year:04}-{month.month:02} {reason}")
+        self.month = month
 
 
 class FoldFailed(EventStoreError):

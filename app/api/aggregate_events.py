@@ -96,6 +96,7 @@ router = APIRouter(tags=["aggregates"])
             EVENT_ID_CONFLICT,
             body=AppendConflictProblem,
         ),
+        _410=openapi.DETACHED_REPETITION,
         _412=openapi.problem(
             "`version-conflict`: the aggregate is not as `If-Match` or `If-None-Match` demands.",
             PreconditionFailed(VERSION_CONFLICT),
@@ -163,6 +164,7 @@ async def append_events_endpoint(
             "None of the available representations is accepted.",
             HTTPException(406, f"available are {', '.join(AVAILABLE)}"),
         ),
+        _410=openapi.DETACHED,
         _503=openapi.UNAVAILABLE_OR_FULL,
     ),
 )

@@ -33,7 +33,7 @@ from app.api.schemas import (
     StateFailure,
 )
 from app.api.services import OpenServices, Services
-from app.errors import FoldFailed, VersionNotFound
+from app.errors import EventsDetached, FoldFailed, VersionNotFound
 from app.events import MAX_NAME_LENGTH, NAME_PATTERN, RecordedEvent
 from app.queries.get_state import ListedState, list_states, reducer_of
 from app.queries.load_aggregate import load_aggregate, loaded_version
@@ -71,6 +71,7 @@ router = APIRouter(tags=["aggregates"])
             AGGREGATE_NOT_FOUND,
             VersionNotFound("Order", "ord-123", "at version 5", 4),
         ),
+        _410=openapi.DETACHED,
     ),
 )
 async def load_aggregate_endpoint(
@@ -176,6 +177,7 @@ async def _telling_the_end(
             "The aggregate has no events, or was never at that version or time.",
             AGGREGATE_NOT_FOUND,
         ),
+        _410=openapi.DETACHED,
     ),
 )
 async def head_aggregate_endpoint(
@@ -243,7 +245,8 @@ async def list_aggregates_endpoint(
 
     With `include=state`, of a type that has a reducer, also with their states: each as of its
     version, and not all as of one moment. A page may then end early, where states are large or take
-    long. An aggregate on which the reducer fails has a `failure` instead.
+    long. An aggregate on which the reducer fails, or whose events are detached from the archive,
+    has a `failure` instead.
     """
     if include:
         return await while_connected(
@@ -281,6 +284,9 @@ async def _answer_states(
 
 def _summary(listed: ListedState) -> AggregateSummary:
     state = listed.state
+    if isinstance(state, EventsDetached):
+        failure = StateFailure(None, None, None, str(state))
+        return AggregateSummary(listed.aggregate_id, listed.version, failure=failure)
     if isinstance(state, FoldFailed):
         failure = StateFailure(state.version, state.event_id, state.event_type, state.reason)
         return AggregateSummary(listed.aggregate_id, listed.version, failure=failure)

@@ -14,7 +14,7 @@ from app.api.schemas import AppendAnswer, AppendRequest
 from app.api.services import OpenServices, now
 from app.commands.append_events import FirstAttempt, settle_append
 from app.commands.prepare_append import prepare_append, refuse_too_many_events
-from app.errors import VersionConflict
+from app.errors import EventsDetached, VersionConflict
 from app.events import MAX_VERSION, Append, Appended, Expectation
 from app.metrics import Metrics
 from app.queries.policy_cache import PolicyCache
@@ -115,12 +115,18 @@ def append_answer(append: Append, appended: Appended, policies: PolicyCache) -> 
 
 
 async def add_conflicting_events(reader: EventReader, conflict: VersionConflict) -> None:
-    """Tell a conflict the first events of its aggregate after the expected version."""
-    page = await reader.read_events(
-        conflict.aggregate_type,
-        conflict.aggregate_id,
-        from_version=(conflict.expected_version or 0) + 1,
-        to_version=MAX_VERSION,
-        limit=MAX_CONFLICTING_EVENTS,
-    )
+    """Tell a conflict the first events of its aggregate after the expected version.
+
+    Where these are detached from the archive, it is a conflict all the same, and tells none.
+    """
+    try:
+        page = await reader.read_events(
+            conflict.aggregate_type,
+            conflict.aggregate_id,
+            from_version=(conflict.expected_version or 0) + 1,
+            to_version=MAX_VERSION,
+            limit=MAX_CONFLICTING_EVENTS,
+        )
+    except EventsDetached:
+        return
     conflict.conflicting_events = page.events

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from app.api.answer import encoder
 from app.api.disconnect import disconnected
 from app.api.negotiation import VARY_ACCEPT
-from app.errors import InvalidInput, Unavailable
+from app.errors import EventsDetached, InvalidInput, Unavailable
 from app.events import RecordedEvent
 from app.queries.feed_tail import Chunk, FeedTail
 from app.queries.follow_aggregate import AggregateFollower
@@ -36,8 +36,9 @@ Frames: TypeAlias = AsyncGenerator[bytes, None]
 class EventStreamResponse(Response):
     """Sends frames as they come, until they end or the client has gone.
 
-    They end, too, when the database is lost: the client comes back with `Last-Event-ID`. A defect
-    breaks the connection off.
+    They end, too, when the database is lost: the client comes back with `Last-Event-ID`. And where
+    the next events are detached from the archive: who comes back is told so. A defect breaks the
+    connection off.
     """
 
     media_type = EVENT_STREAM_MEDIA_TYPE
@@ -82,7 +83,7 @@ class EventStreamResponse(Response):
                         part = frame[start : start + SLICE_BYTES]
                         await send({"type": "http.response.body", "body": part, "more_body": True})
                         self._sent += 1
-        except Unavailable as error:
+        except (Unavailable, EventsDetached) as error:
             logger.warning("a stream of events ends: %s", error, exc_info=error.__cause__)
         await send({"type": "http.response.body", "body": b""})
 

@@ -81,6 +81,7 @@ MAX_WAIT_S = 60
             StoreChanged(STORE_ID, EVENT_ID, f"this is the store {STORE_ID}, not {EVENT_ID}"),
             body=StoreChangedProblem,
         ),
+        _410=openapi.DETACHED_FEED,
         _503=openapi.UNAVAILABLE_OR_FULL,
     ),
 )
@@ -146,6 +147,10 @@ async def read_feed_endpoint(
     seconds of silence, a `checkpoint` tells the position that was reached. With
     `Accept: application/x-ndjson` there is one event a line, up to the safe position as of the
     start.
+
+    What is detached from the archive is never skipped in silence: the answer is a 410, also of
+    NDJSON that would come to it later. A subscription that comes to it ends, and is refused with
+    the 410 when it comes back.
     """
     media_type = negotiate(accept, AVAILABLE)
     backward = direction is Direction.backward
@@ -284,6 +289,7 @@ def _page_answer(feed: Feed) -> Response:
     responses=openapi.reading(
         _200=openapi.answer("The event.", RecordedEvent, example=RECORDED_EVENT),
         _404=openapi.problem("No event has this id.", EventNotFound(UUID(EVENT_ID))),
+        _410=openapi.DETACHED,
     ),
 )
 async def get_event_endpoint(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import aclosing
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -23,7 +24,7 @@ from app.api.problems import PROBLEM_MEDIA_TYPE, RETRY_AFTER_S, count_problem, d
 from app.api.request_log import note_problem
 from app.api.services import OpenServices, Services, now
 from app.commands.import_events import ImportStopped, LineMaker, import_events
-from app.errors import InvalidInput, Unavailable
+from app.errors import EventsDetached, InvalidInput, Unavailable
 from app.events import MAX_POSITION, ImportedEvent, ImportProgress
 from app.metrics import Metrics
 
@@ -164,6 +165,11 @@ def _example(cause: Exception) -> ImportStopped:
             "`event-id-conflict`: another event has its id.",
             _example(VERSION_CONFLICT),
             _example(EVENT_ID_CONFLICT),
+            body=ImportProblem,
+        ),
+        _410=openapi.problem(
+            "Events that are detached from the archive would have to be compared with the line.",
+            _example(EventsDetached([date(2024, 3, 1)])),
             body=ImportProblem,
         ),
         _413=openapi.problem(

@@ -5,6 +5,7 @@ into and answers encoded from: there is no second definition that could drift.
 """
 
 import inspect
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -225,6 +226,22 @@ def no_state(*examples: errors.InvalidInput) -> Schema:
     )
 
 
+DETACHED = problem(
+    "Events that the answer needs are in months that are detached from the archive.",
+    errors.EventsDetached([date(2024, 3, 1)]),
+    body=problem_schemas.EventsDetachedProblem,
+)
+DETACHED_FEED = problem(
+    "The next events may be of months that are detached from the archive.",
+    errors.EventsDetached([date(2024, 3, 1)], 918),
+    body=problem_schemas.EventsDetachedProblem,
+)
+DETACHED_REPETITION = problem(
+    "Event ids are those of events that are detached from the archive, so that it cannot be told "
+    "whether this is a repetition; nothing was stored.",
+    errors.EventsDetached([date(2024, 3, 1)]),
+    body=problem_schemas.EventsDetachedProblem,
+)
 UNEXPECTED = problem("A defect of the service.", Exception())
 MALFORMED_BODY = MalformedBodyError("JSON is malformed: expected '}' (byte 42)")
 _NO_PRECONDITION = BadPreconditionError("the operation takes no If-Match")

@@ -49,7 +49,10 @@ class AppendConflictProblem(Problem, kw_only=True):
     ] = UNSET
     conflicting_events: Annotated[
         list[RecordedEvent] | UnsetType,
-        Meta(description="With `include=conflicting_events`: at most 100 events."),
+        Meta(
+            description="With `include=conflicting_events`, unless they are detached from the "
+            "archive: at most 100 events."
+        ),
     ] = UNSET
     event_ids: Annotated[list[Uuid] | UnsetType, Meta(description="The ids in conflict.")] = UNSET
 
@@ -105,6 +108,19 @@ class StoreChangedProblem(Problem, kw_only=True):
     ]
 
 
+class EventsDetachedProblem(Problem, kw_only=True):
+    """The answer needs events of months that are detached from the archive."""
+
+    months: Annotated[list[str], Meta(description="Such as `2024-03`, by name.")]
+    resume_after: Annotated[
+        Position | None,
+        Meta(
+            description="The position behind which the feed goes on without them, and without what "
+            "else is up to there; null: it is not about the feed."
+        ),
+    ]
+
+
 class PositionNotReachedProblem(Problem, kw_only=True):
     """The projection has not come to the position in time."""
 
@@ -133,6 +149,10 @@ class ImportProblem(Problem, kw_only=True):
     ] = UNSET
     actual_version: Version | UnsetType = UNSET
     event_ids: Annotated[list[Uuid] | UnsetType, Meta(description="The id in conflict.")] = UNSET
+    months: Annotated[list[str] | UnsetType, Meta(description="As in EventsDetachedProblem.")] = (
+        UNSET
+    )
+    resume_after: Position | UnsetType | None = UNSET
     outcome: Annotated[
         str | UnsetType,
         Meta(

@@ -150,11 +150,14 @@ class PreviewRequest(Struct, forbid_unknown_fields=True):
 
 
 class StateFailure(Struct):
-    """Why an aggregate has no state: the event that the reducer fails on."""
+    """Why an aggregate has no state: the event that the reducer fails on.
 
-    version: EventVersion
-    event_id: Uuid
-    event_type: str
+    The three are null where events are detached from the archive.
+    """
+
+    version: EventVersion | None
+    event_id: Annotated[str | None, Meta(extra_json_schema={"format": "uuid"})]
+    event_type: str | None
     reason: str
 
 

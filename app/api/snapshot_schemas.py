@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from app.api.schemas import DateTime, SafePosition, Uuid
+from app.api.schemas import DateTime, SafePosition
 from app.events import (
     MAX_VERSION,
     NULL,
@@ -114,13 +114,17 @@ class DueAnswer(Struct):
 
 
 class FailureSummary(Struct):
-    """An aggregate of which no snapshot can be made, and the event on which its reducer fails."""
+    """An aggregate of which no snapshot can be made, and the event on which its reducer fails.
+
+    Where events are detached from the archive, that from which on they are needed: `event_id` and
+    `event_type` are null.
+    """
 
     aggregate_type: AggregateType
     aggregate_id: AggregateId
     version: Annotated[EventVersion, Meta(description="Of the event.")]
-    event_id: Uuid
-    event_type: str
+    event_id: Annotated[str | None, Meta(extra_json_schema={"format": "uuid"})]
+    event_type: str | None
     message: Annotated[str, Meta(description="Why it fails.")]
     failed_at: DateTime
 

@@ -34,8 +34,9 @@ async def list_failed_snapshots_endpoint(
 ) -> Response:
     """List the aggregates on which their type's reducer fails, with the event and the reason.
 
-    Each keeps the snapshot that it had. It is tried again when its type's policy is saved again,
-    with another reducer or the same.
+    And those of which needed events are detached from the archive. Each keeps the snapshot that it
+    had. It is tried again when its type's policy is saved again, with another reducer or the same,
+    or when a month is attached.
     """
     place = ("", "")
     if after is not None:

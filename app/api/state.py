@@ -50,6 +50,7 @@ _example = {"aggregate_type": "Order", "aggregate_id": "ord-123", "version": 4, 
             AGGREGATE_NOT_FOUND,
             VERSION_NOT_FOUND,
         ),
+        _410=openapi.DETACHED,
         _422=openapi.no_state(),
         _503=openapi.UNAVAILABLE_TO_FOLD,
     ),
@@ -117,6 +118,7 @@ async def get_state_endpoint(
             AGGREGATE_NOT_FOUND,
             VERSION_NOT_FOUND,
         ),
+        _410=openapi.DETACHED,
         _422=openapi.no_state(
             InvalidInput("$.reducer.on.OrderPaid", "Unexpected end of expression (S0207)")
         ),

@@ -54,6 +54,7 @@ _decoder = msgspec.json.Decoder(TransactionRequest)
             EVENT_ID_CONFLICT,
             body=AppendConflictProblem,
         ),
+        _410=openapi.DETACHED_REPETITION,
     ),
     openapi_extra=openapi.request_body(TransactionRequest, TRANSACTION_REQUEST),
 )

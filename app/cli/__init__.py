@@ -1,7 +1,8 @@
 """The command line: ``eventstore serve``, ``eventstore import``, and so on.
 
-One module per command. `serve` and `migrate` work on the database; every other command is a client
-of the running service over HTTP and knows nothing else of it.
+One module per command. `serve`, `migrate`, `new-identity` and those of the archive work on the
+database; every other command is a client of the running service over HTTP and knows nothing else of
+it.
 """
 
 import os

@@ -1,8 +1,5 @@
 """``eventstore export``."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -13,6 +10,7 @@ from app.cli.feed import feed_filter, read_feed
 from app.cli.progress import progress_of
 from app.cli.service import DEFAULT_URL, Url, connect
 from app.cli.streams import write_lines
+from app.complete_file import complete_or_absent
 
 
 def export(
@@ -35,8 +33,11 @@ def export(
     if output is None or str(output) == "-":
         _export(url, types or [], None)
     else:
-        with _complete_or_absent(output) as file:
-            _export(url, types or [], file)
+        try:
+            with complete_or_absent(output) as file:
+                _export(url, types or [], file)
+        except OSError as error:
+            raise CliError(f"cannot write {output}: {error.strerror}") from error
 
 
 def _export(url: str, types: list[str], file: BinaryIO | None) -> None:
@@ -54,29 +55,3 @@ def _export(url: str, types: list[str], file: BinaryIO | None) -> None:
             after = page.next_after
             if page.up_to_date or after >= end:
                 return
-
-
-@contextmanager
-def _complete_or_absent(path: Path) -> Iterator[BinaryIO]:
-    """Open ``path`` for writing so that no one ever sees a part of it, not even after a crash."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        file = part.open("wb")
-    except OSError as error:
-        raise CliError(f"cannot write {part}: {error.strerror}") from error
-    try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise CliError(f"cannot write {path}: {error.strerror}") from error
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

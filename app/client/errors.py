@@ -21,6 +21,7 @@ EventStoreError
 │   │   ├── SnapshotManaged      the store itself makes the snapshots of this type
 │   │   ├── PositionConflict     another runner has saved a position
 │   │   └── StoreChanged         the positions are those of another store
+│   ├── EventsDetached           the events are in months that are detached from the archive
 │   ├── FoldFailed               the type's reducer fails on an event
 │   └── PositionNotReached       the projection has not come so far in time
 ├── Unavailable                  worth repeating later; raised when the client has given up
@@ -194,6 +195,17 @@ class StoreChanged(Conflict):
 
     store_id: UUID
     expected_store_id: UUID | None = None
+
+
+class EventsDetached(Refused):
+    """The answer needs events of months that are detached from the archive.
+
+    ``months``, such as ``2024-03``. ``resume_after``: the position behind which the feed goes on
+    without them; None: it is not about the feed.
+    """
+
+    months: Sequence[str]
+    resume_after: int | None = None
 
 
 class FoldFailed(Refused):

@@ -31,6 +31,7 @@ KINDS: dict[str, type[EventStoreError]] = {
     "snapshot-managed": errors.SnapshotManaged,
     "position-conflict": errors.PositionConflict,
     "store-changed": errors.StoreChanged,
+    "events-detached": errors.EventsDetached,
     "fold-failed": errors.FoldFailed,
     "position-not-reached": errors.PositionNotReached,
     "too-many-subscribers": errors.TooManySubscribers,
@@ -75,6 +76,8 @@ class _Members(msgspec.Struct, frozen=True):
     store_id: UUID | UnsetType = UNSET
     expected_store_id: UUID | UnsetType | None = UNSET
     max_subscribers: int | UnsetType = UNSET
+    months: list[str] | UnsetType = UNSET
+    resume_after: int | UnsetType | None = UNSET
     line: int | UnsetType = UNSET
     stored: int | UnsetType = UNSET
     already_there: int | UnsetType = UNSET

@@ -9,6 +9,7 @@ from datetime import datetime
 from app.commands.locate_unstorable import locate_in_json
 from app.errors import (
     AggregateNotFound,
+    EventsDetached,
     FoldFailed,
     FoldUnavailable,
     InvalidInput,
@@ -193,6 +194,9 @@ class SnapshotMaker:
         except FoldFailed as error:
             await self._save_failure(reducer, error)
             return None
+        except EventsDetached as error:
+            await self._save_detached(reducer, due, error)
+            return None
         except (AggregateNotFound, VersionNotFound):
             # A row of the list that nothing stands for any more.
             return None
@@ -241,13 +245,34 @@ class SnapshotMaker:
 
     async def _save_failure(self, reducer: Reducer, error: FoldFailed) -> None:
         message = error.reason.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-        failure = Failure(
-            error.aggregate_type,
-            error.aggregate_id,
-            error.version,
-            error.event_id,
-            error.event_type,
-            message[:MAX_MESSAGE_LENGTH],
+        await self._note(
+            reducer,
+            Failure(
+                error.aggregate_type,
+                error.aggregate_id,
+                error.version,
+                error.event_id,
+                error.event_type,
+                message[:MAX_MESSAGE_LENGTH],
+            ),
         )
+
+    async def _save_detached(
+        self, reducer: Reducer, due: DueAggregate, error: EventsDetached
+    ) -> None:
+        needed_from = due.snapshot_version + 1
+        await self._note(
+            reducer,
+            Failure(
+                due.aggregate_type,
+                due.aggregate_id,
+                needed_from,
+                None,
+                None,
+                f"{error}, and have events from version {needed_from} on: attach them",
+            ),
+        )
+
+    async def _note(self, reducer: Reducer, failure: Failure) -> None:
         await self._made_store.save_failure(failure, reducer.hash, self._clock())
         self._metrics.snapshots_failed.inc()

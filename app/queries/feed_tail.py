@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from app.errors import EventStoreError, StoreChanged, TooManySubscribers
+from app.errors import EventsDetached, EventStoreError, StoreChanged, TooManySubscribers
 from app.events import RecordedEvent
 from app.logs.context import component_context
 from app.store.event_reader import EventReader
@@ -139,6 +139,8 @@ class FeedTail:
             raise TooManySubscribers(self._max_listeners)
         self._listeners[way] += 1
         if self._task is None and not self._is_closed:
+            # Here, not in the task: who listens may look before that has begun.
+            self._failure = None
             self._task = asyncio.create_task(self._follow(), context=component_context("feed tail"))
         try:
             yield
@@ -151,6 +153,7 @@ class FeedTail:
 
         Raises:
             StoreChanged: The tail has met another store.
+            EventsDetached: It has met a month that is detached from the archive.
         """
         while self._head is None and not self._is_closed:
             await self._wait(None)
@@ -176,6 +179,7 @@ class FeedTail:
         Raises:
             TimeoutError: It has not after ``timeout_s``.
             StoreChanged: The tail has met another store.
+            EventsDetached: It has met a month that is detached from the archive.
         """
         while not self._is_closed and not self.is_behind(position):
             await self._wait(timeout_s)
@@ -193,11 +197,10 @@ class FeedTail:
         told.set()
 
     async def _follow(self) -> None:
-        self._failure = None
         try:
             await self._follow_while_wanted()
         except Exception as error:
-            if not isinstance(error, StoreChanged):
+            if not isinstance(error, StoreChanged | EventsDetached):
                 logger.exception("the tail of the feed has ended by a defect")
             # It ends for all listeners: each would wait for ever.
             self._failure = error
@@ -217,7 +220,7 @@ class FeedTail:
                     poll_s = SHORTEST_POLL_S
                     await asyncio.sleep(pause_s)
                     continue
-            except StoreChanged:
+            except (StoreChanged, EventsDetached):
                 raise
             except EventStoreError:
                 # Listeners wait on; each reading of their own would meet the same.

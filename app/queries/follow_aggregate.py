@@ -35,6 +35,7 @@ class AggregateFollower:
 
         Raises:
             AggregateNotFound: The aggregate has no events.
+            EventsDetached: The next events are of a month that is detached from the archive.
             StoreChanged: The store became another one.
         """
         if self._position is None:

@@ -73,6 +73,7 @@ class FeedFollower:
 
         Raises:
             StoreChanged: ``after`` is a position of another store, or the store became another one.
+            EventsDetached: The next events are of a month that is detached from the archive.
         """
         news = None if self._has_read else await self._read_page()
         while news is None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from msgspec import Raw
 
-from app.errors import AggregateNotFound, FoldFailed, ReducerNotFound
+from app.errors import AggregateNotFound, EventsDetached, FoldFailed, ReducerNotFound
 from app.folding.process import FoldProcess
 from app.folding.reducer import Reducer, parse_reducer
 from app.queries.load_aggregate import load_aggregate
@@ -40,7 +40,7 @@ class ListedState:
 
     aggregate_id: str
     version: int
-    state: State | FoldFailed
+    state: State | FoldFailed | EventsDetached
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ async def get_state(
     Raises:
         AggregateNotFound: The aggregate has no events.
         VersionNotFound: It has, but has not reached ``at_version``, or began after ``as_of``.
+        EventsDetached: Some of the events are in months that are detached from the archive.
         FoldFailed: The reducer fails on one of its events.
         FoldUnavailable: Nothing can be folded now.
     """
@@ -122,7 +123,8 @@ async def list_states(
 
     Fewer where they are large, or take long.
 
-    An aggregate on which the reducer fails is no obstacle: why it does stands in its place.
+    An aggregate on which the reducer fails, or whose events are detached from the archive, is no
+    obstacle: why there is no state stands in its place.
 
     Raises:
         FoldUnavailable: Nothing can be folded now.
@@ -137,7 +139,7 @@ async def list_states(
         try:
             # It may be at a later version by now.
             state = await get_state(reader, fold_process, reducer, aggregate_type, aggregate_id)
-        except FoldFailed as error:
+        except (FoldFailed, EventsDetached) as error:
             states.append(ListedState(aggregate_id, version, error))
             continue
         except AggregateNotFound:

@@ -43,6 +43,7 @@ async def load_aggregate(
     Raises:
         AggregateNotFound: The aggregate has no events.
         VersionNotFound: It has, but has not reached ``at_version``, or began after ``as_of``.
+        EventsDetached: Some of the events are in months that are detached from the archive.
     """
     loaded = await _load(
         reader,
@@ -58,6 +59,10 @@ async def load_aggregate(
     if loaded.reached < loaded.loaded_version:
         # Events never change, so later pages fit the first, whatever is appended meanwhile.
         rest = EventRange(loaded.reached + 1, loaded.loaded_version)
+        if loaded.has_detached:
+            await reader.refuse_detached_versions(
+                aggregate_type, aggregate_id, rest.first, rest.last
+            )
         further_pages = read_ahead(
             stream_events(reader, aggregate_type, aggregate_id, rest, MAX_VERSION)
         )
@@ -77,6 +82,7 @@ async def loaded_version(
     Raises:
         AggregateNotFound: The aggregate has no events.
         VersionNotFound: It has, but has not reached ``at_version``, or began after ``as_of``.
+        EventsDetached: ``as_of`` is given, and some are in months that are detached.
     """
     loaded = await _load(
         reader,

@@ -37,6 +37,7 @@ async def read_events(
 
     Raises:
         AggregateNotFound: The aggregate has no events.
+        EventsDetached: Some of the page are in months that are detached from the archive.
     """
     page = await reader.read_events(
         aggregate_type,
@@ -68,12 +69,29 @@ async def stream_events(
 
     Raises:
         AggregateNotFound: Before the first page; the aggregate has no events.
+        EventsDetached: Some are in months that are detached from the archive; before the first
+            page, unless that happens meanwhile.
     """
     remaining: EventRange | None = wanted
     while remaining is not None and limit > 0:
         page = await read_events(
             reader, aggregate_type, aggregate_id, remaining, min(limit, STREAM_PAGE_SIZE)
         )
+        following = next_range(remaining, page)
+        if page.has_detached and following is not None and remaining is wanted:
+            await _refuse_detached(
+                reader, aggregate_type, aggregate_id, following, limit - len(page.events)
+            )
         yield page.events
         limit -= len(page.events)
-        remaining = next_range(remaining, page)
+        remaining = following
+
+
+async def _refuse_detached(
+    reader: EventReader, aggregate_type: str, aggregate_id: str, wanted: EventRange, limit: int
+) -> None:
+    if wanted.backward:
+        bounds = max(wanted.last, wanted.first - limit + 1), wanted.first
+    else:
+        bounds = wanted.first, min(wanted.last, wanted.first + limit - 1)
+    await reader.refuse_detached_versions(aggregate_type, aggregate_id, *bounds)

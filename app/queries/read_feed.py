@@ -41,6 +41,7 @@ async def read_feed(
     at least ``after``.
 
     Raises:
+        EventsDetached: The next events are of a month that is detached from the archive.
         StoreChanged: The store is not ``store_id``, or ``after`` is no position of it.
     """
     page = await reader.read_feed(
@@ -70,6 +71,7 @@ async def wait_for_feed(
     """The same, forward; an empty page only after ``wait_s`` seconds without an event.
 
     Raises:
+        EventsDetached: The next events are of a month that is detached from the archive.
         StoreChanged: The store is not ``store_id``, or ``after`` is no position of it.
         TooManySubscribers: As many as may be wait or follow already.
     """

@@ -25,9 +25,12 @@ async def stream_feed(
     No connection is held between pages, so a slow reader costs the database nothing.
 
     Raises:
+        EventsDetached: Events are of a month that is detached from the archive. Before the first
+            page, unless there is a limit, or the month is detached meanwhile.
         StoreChanged: The store is not ``store_id``, or ``after`` is no position of it.
     """
     remaining = limit
+    has_begun = False
     while True:
         page = await reader.read_feed(
             feed_filter,
@@ -36,6 +39,9 @@ async def stream_feed(
             store_id=store_id,
             head=head,
         )
+        if not has_begun and limit is None:
+            await reader.refuse_detached_positions(page.reached, head)
+        has_begun = True
         yield page.events
         after = page.reached
         if remaining is not None:

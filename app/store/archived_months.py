@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncpg import Record
 
+from app.errors import EventsDetached
 from app.store.connection import Connection
 from app.store.statements import statement, with_months
 
@@ -38,6 +39,22 @@ def between(months: Sequence[ArchivedMonth], low: int, high: int) -> list[Archiv
 def attached(months: Sequence[ArchivedMonth]) -> list[date]:
     """Those that are there to be read."""
     return [each.month for each in months if not each.is_detached]
+
+
+def feed_gap(detached: Sequence[ArchivedMonth]) -> EventsDetached:
+    """The error for whoever comes to these months, which are detached, in the feed, forward.
+
+    It names the first ones, up to where one ends behind which none of them goes on: between two
+    gaps there are events to be read.
+    """
+    first, *others = sorted(detached, key=lambda each: each.min_position)
+    gap, end = [first.month], first.max_position
+    for each in others:
+        if each.min_position > end + 1:
+            break
+        gap.append(each.month)
+        end = max(end, each.max_position)
+    return EventsDetached(sorted(gap), end)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,15 @@ from msgspec import Raw
 
 from app.errors import EventsDetached
 from app.events import RecordedEvent, Snapshot
-from app.store.archived_months import FoundOfAggregate, attached, fetch_of_aggregate, months_of
+from app.store.archived_months import (
+    FoundOfAggregate,
+    archived_months,
+    attached,
+    between,
+    feed_gap,
+    fetch_of_aggregate,
+    months_of,
+)
 from app.store.connection import Connection, Database
 from app.store.feed_scan import FeedHead, FeedPage, feed_head, scan_feed
 from app.store.feed_statement import FeedFilter
@@ -23,11 +31,14 @@ class EventsPage:
 
     ``reached`` is the last version that the page covers, in its direction: all events of the range
     up to there are in it. The page may be shorter than asked for, also empty, with more behind it.
+    ``has_detached``: some of the aggregate's events, perhaps behind the page, are detached from the
+    archive.
     """
 
     version: int
     events: list[RecordedEvent]
     reached: int
+    has_detached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ class LoadedAggregate:
     """An aggregate up to ``loaded_version``: a snapshot, if one is usable, and the events after it.
 
     ``version`` is the aggregate's own (0: it has no events). The events may be only the first
-    ones, up to the version ``reached``.
+    ones, up to the version ``reached``. ``has_detached`` as in `EventsPage`.
     """
 
     version: int
@@ -43,6 +54,7 @@ class LoadedAggregate:
     snapshot: Snapshot | None
     events: list[RecordedEvent]
     reached: int
+    has_detached: bool = False
 
 
 class EventReader:
@@ -94,7 +106,7 @@ class EventReader:
             events, ends_early, _ = await complete_page(connection, rows, months=found.months)
         if ends_early:
             reached = events[-1].version
-        return EventsPage(version, events, reached)
+        return EventsPage(version, events, reached, bool(found.detached))
 
     async def load_aggregate(
         self,
@@ -149,8 +161,43 @@ class EventReader:
         if ends_early:
             reached = events[-1].version
         return LoadedAggregate(
-            head["aggregate_version"] or 0, loaded_version, snapshot, events, reached
+            head["aggregate_version"] or 0,
+            loaded_version,
+            snapshot,
+            events,
+            reached,
+            bool(found.detached),
         )
+
+    async def refuse_detached_versions(
+        self, aggregate_type: str, aggregate_id: str, first: int, last: int
+    ) -> None:
+        """Make sure that the versions ``first`` … ``last`` (inclusive) can be read; counts them.
+
+        Raises:
+            EventsDetached: Some are in months that are detached from the archive.
+        """
+        async with self._database.connection() as connection:
+            found = await fetch_of_aggregate(
+                connection, statement("count_versions"), aggregate_type, aggregate_id, first, last
+            )
+        [row] = found.rows
+        highest = min(last, row["aggregate_version"])
+        _refuse_missing(found, rows=row["events"], versions=highest - first + 1)
+
+    async def refuse_detached_positions(self, after: int, head: FeedHead) -> None:
+        """Make sure that the feed can be read behind ``after`` (exclusive), up to ``head``.
+
+        Raises:
+            EventsDetached: There is a month that is detached from the archive.
+        """
+        if after >= head.archived_position:
+            return
+        async with self._database.connection() as connection:
+            there = between(await archived_months(connection), after + 1, head.safe_position)
+        detached = [each for each in there if each.is_detached]
+        if detached:
+            raise feed_gap(detached)
 
     async def list_aggregate_types(self) -> list[str]:
         """All aggregate types that have events, by rising type in the database's order of text."""
@@ -208,6 +255,7 @@ class EventReader:
         See `scan_feed`.
 
         Raises:
+            EventsDetached: The next events are of a month that is detached from the archive.
             StoreChanged: ``after`` is a position of another store.
         """
         async with self._database.connection() as connection:

@@ -9,7 +9,13 @@ from asyncpg import Record
 
 from app.errors import EventsDetached, StoreChanged
 from app.events import LostPositions, RecordedEvent
-from app.store.archived_months import ArchivedMonth, archived_months, attached, between
+from app.store.archived_months import (
+    ArchivedMonth,
+    archived_months,
+    attached,
+    between,
+    feed_gap,
+)
 from app.store.connection import Connection
 from app.store.feed_statement import FeedFilter, feed_statement
 from app.store.rows import LARGE_JSON_BYTES, complete_page
@@ -216,14 +222,14 @@ class _Windows:
             return stop
         if self._backward:
             stop = max(each.max_position for each in detached) + 1
-            is_next, resume_after = stop >= reached, None
+            is_next, error = stop >= reached, EventsDetached([each.month for each in detached])
         else:
             stop = min(each.min_position for each in detached) - 1
             if self._lost.has(stop):
                 stop = self._lost.after
-            is_next, resume_after = stop <= reached, max(each.max_position for each in detached)
+            is_next, error = stop <= reached, feed_gap(detached)
         if is_next:
-            raise EventsDetached([each.month for each in detached], resume_after)
+            raise error
         return stop
 
 

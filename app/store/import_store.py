@@ -14,7 +14,7 @@ import msgspec
 from app.errors import DatabaseBusy, DatabaseUnreachable, EventsDetached, OutcomeUnknown
 from app.events import NULL, ImportedEvent
 from app.store.append_statement import is_refusal
-from app.store.archived_months import archived_months, attached
+from app.store.archived_months import ArchivedMonth, archived_months, attached
 from app.store.connection import Connection, Database
 from app.store.driver_errors import is_deadlock
 from app.store.statements import statement, with_months
@@ -181,18 +181,18 @@ async def _look_up(
     ]
     if not compared:
         return Stored(versions, {})
-    months: list[date] = []
+    of_chunk: list[ArchivedMonth] = []
     if row["archived_months"]:
         of_chunk = [
             each
             for each in await archived_months(connection)
             if each.month in row["archived_months"]
         ]
-        detached = [each.month for each in of_chunk if each.is_detached]
-        if detached:
-            raise EventsDetached(detached)
-        months = attached(of_chunk)
-    return Stored(versions, await _compare(connection, compared, months))
+    found = await _compare(connection, compared, attached(of_chunk))
+    detached = [each.month for each in of_chunk if each.is_detached]
+    if detached and len(found) < len(compared):
+        raise EventsDetached(detached)
+    return Stored(versions, found)
 
 
 async def _compare(

@@ -21,13 +21,17 @@ class MadeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An aggregate of which no snapshot can be made, and the event on which the reducer fails."""
+    """An aggregate of which no snapshot can be made, and the event on which the reducer fails.
+
+    ``event_id`` and ``event_type`` None: events are detached from the archive, and needed from
+    ``version`` on.
+    """
 
     aggregate_type: str
     aggregate_id: str
     version: int
-    event_id: str
-    event_type: str
+    event_id: str | None
+    event_type: str | None
     message: str
 
 
@@ -74,7 +78,10 @@ class MadeSnapshotStore:
         await self._database.patiently(save)
 
     async def save_failure(self, failure: Failure, reducer_hash: str, failed_at: datetime) -> None:
-        """Note that no snapshot can be made of an aggregate, until its policy is saved again."""
+        """Note that no snapshot can be made of an aggregate, until its policy is saved again.
+
+        Or a month is attached to the archive, if its events are detached.
+        """
 
         async def save(lock_timeout: str) -> None:
             async with self._database.connection(writing=True) as connection:

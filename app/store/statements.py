@@ -49,6 +49,11 @@ def with_months(sql: str, months: Sequence[date]) -> str:
     return _LIVE_EVENTS.sub(f"({union}) AS events", sql)
 
 
+def of_month(name: str, month: date) -> str:
+    """A statement over the table of one archived month: ``this_month`` stands for it."""
+    return re.sub(r"\bthis_month\b", month_table(month), statement(name))
+
+
 def month_table(month: date) -> str:
     """The table of an archived month."""
     return f"events_archive_{month.year:04}_{month.month:02}"

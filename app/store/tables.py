@@ -77,6 +77,7 @@ archive_months = Table(
     Column("min_position", BigInteger, nullable=False),
     Column("max_position", BigInteger, nullable=False),
     Column("detached_at", DateTime(timezone=True)),
+    Column("content_sha256", String(64)),
 )
 
 archive_state = Table(
@@ -181,8 +182,8 @@ snapshot_failures = Table(
     Column("aggregate_id", String(255), nullable=False),
     Column("reducer_hash", String(64), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("event_id", UUID(as_uuid=False), nullable=False),
-    Column("event_type", String(255), nullable=False),
+    Column("event_id", UUID(as_uuid=False)),
+    Column("event_type", String(255)),
     Column("message", Text, nullable=False),
     Column("failed_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("aggregate_type", "aggregate_id"),

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin
 
@@ -17,6 +18,9 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from app.main import create_api
 from app.settings import Settings
+from app.store.month_store import open_months
+from tests.archiving import archive
+from tests.integration.client_sql import Connection
 
 PROBLEM = "application/problem+json"
 AGGREGATE = "/v1/aggregates/{aggregate_type}/{aggregate_id}"
@@ -300,7 +304,9 @@ class TestRealAnswers:
     def setting_overrides(self) -> dict[str, Any]:
         return {"max_body_bytes": self.MAX_BODY_BYTES}
 
-    async def test_statuses(self, client: httpx.AsyncClient) -> None:
+    async def test_statuses(
+        self, client: httpx.AsyncClient, sql: Connection, settings: Settings
+    ) -> None:
         answered: dict[str, set[str]] = defaultdict(set)
 
         async def answers(method: str, path: str, *statuses: int, **request: Any) -> None:
@@ -473,6 +479,22 @@ class TestRealAnswers:
         await answers("get", "/v1/feed/status", 200)
         await answers("get", "/health/live", 200)
         await answers("get", "/health/ready", 200)
+
+        await client.put("/v1/snapshot-policies/Order", json={"every": 100, "reducer": MERGE})
+        await archive(sql, datetime.max.replace(tzinfo=UTC))
+        async with open_months(settings) as months:
+            for each in await months.list_months():
+                await months.detach_month(each.month)
+        await answers("post", events, 410, json=append)
+        await answers("post", transactions, 410, json={"appends": [item]})
+        await answers("post", "/v1/import", 410, json={**line, "event_id": EVENT_ID})
+        await answers("get", events, 410)
+        await answers("get", f"{order}?snapshot=false", 410)
+        await answers("head", f"{order}?as_of=2999-01-01T00:00:00Z", 410)
+        await answers("get", state, 410)
+        await answers("post", preview, 410, json=trial)
+        await answers("get", "/v1/events", 410)
+        await answers("get", f"/v1/events/{EVENT_ID}", 410)
 
         documented = {
             operation["operationId"]: set(operation["responses"]) - self.NOT_HERE

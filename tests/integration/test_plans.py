@@ -28,6 +28,7 @@ from app.store import (
     identity,
     import_store,
     made_snapshot_store,
+    month_store,
     policy_store,
     position_store,
     rows,
@@ -566,6 +567,9 @@ CASES = {
     "audit the largest aggregates": Case("audit_largest", [], {AGGREGATE}, 6_000, 1_000),
     "audit the types that are kept": Case("audit_kept_types", [], {AGGREGATE}, 60, 100),
     "get an event": Case("get_event", [UUID(int=0)], {"events_pkey"}, 10),
+    "number of versions of an aggregate": Case(
+        "count_versions", ["Order", "large", 1, 500], {AGGREGATE, ARCHIVED}, 60, 0
+    ),
     "position of an archived event": Case("archived_position", [UUID(int=0)], {ARCHIVED_ID}, 10),
     "first page of aggregates": Case(
         "list_aggregates", ["Order", "", 100], {AGGREGATE, ARCHIVED}, 1_200, 100
@@ -612,6 +616,10 @@ NOT_EXPLAINED = {
     *("statistics_progress", "table_statistics", "oldest_snapshot"),
     # They read all projections, see below, and catalogs.
     *("projection_lags", "table_figures"),
+    # Of one month, or of a row a month: test_months_of_the_archive.py explains the page.
+    *("list_archive_months", "lock_archive", "lock_archive_month", "read_month", "check_month"),
+    *("make_month", "attach_month", "detach_month", "drop_month", "analyze_month"),
+    *("note_attached", "note_detached"),
     *("policy_intervals", "lead_snapshots", "resign_snapshots", "due_progress", "scan_default"),
 }
 
@@ -836,6 +844,7 @@ def test_each_file_is_used() -> None:
         *(
             import_store,
             made_snapshot_store,
+            month_store,
             policy_store,
             position_store,
             rows,

@@ -1,7 +1,8 @@
 -- Purpose: note that no snapshot can be made of an aggregate, unless the reducer is the type's no
---   longer; until its policy is saved again it is not due.
+--   longer; until its policy is saved again it is not due, nor, if the event is null, until a month
+--   of the archive is attached (retry_detached.sql).
 -- Parameters: $1 aggregate_type, $2 aggregate_id, $3 the reducer's hash; the event: $4 version,
---   $5 event_id, $6 event_type; $7 message, $8 failed_at, $9 the lock_timeout of this transaction.
+--   $5 event_id, $6 event_type, or null: it is detached from the archive; $7 message, $8 failed_at, $9 the lock_timeout of this transaction.
 -- Rows: aggregate_id.
 -- Zero rows: the type has another reducer by now.
 -- Index: snapshot_policies_pkey; snapshots_due_pkey.

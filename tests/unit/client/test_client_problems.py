@@ -1,6 +1,7 @@
 import pickle
 import ssl
 from collections.abc import Iterator
+from datetime import date
 from uuid import UUID
 
 import httpx
@@ -109,6 +110,16 @@ BY_THE_SERVICE: list[tuple[Exception, type[EventStoreError], dict[str, object]]]
         service_errors.StoreChanged(str(ONE), str(OTHER), "no"),
         errors.StoreChanged,
         {"store_id": ONE, "expected_store_id": OTHER},
+    ),
+    (
+        service_errors.EventsDetached([date(2024, 3, 1), date(2024, 4, 1)], 918),
+        errors.EventsDetached,
+        {"months": ["2024-03", "2024-04"], "resume_after": 918, "status": 410},
+    ),
+    (
+        service_errors.EventsDetached([date(2024, 3, 1)]),
+        errors.EventsDetached,
+        {"months": ["2024-03"], "resume_after": None},
     ),
     (
         service_errors.FoldFailed("Order", "ord-1", 5, str(ONE), "Paid", "no"),
