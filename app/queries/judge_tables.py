@@ -108,11 +108,12 @@ def _ending(oldest: OldestSnapshot) -> str:
 
 def _keeps_back(oldest: OldestSnapshot | None, table: TableStatistics) -> OldestSnapshot | None:
     """Who kept the last pass over the table from removing what was dead."""
-    if oldest is None or table.vacuum_age_seconds is None:
+    if oldest is None or table.last_vacuum is None:
         return None
-    if oldest.age_seconds is None:
+    if oldest.started_at is None:
         return oldest if oldest.xid_age >= OLD_SNAPSHOT_XIDS else None
-    return oldest if oldest.age_seconds > table.vacuum_age_seconds else None
+    # By their times, not by their ages: these are as of two statements. The texts sort like times.
+    return oldest if oldest.started_at < table.last_vacuum else None
 
 
 def _vacuuming(table: TableStatistics, oldest: OldestSnapshot | None, command: str) -> str:

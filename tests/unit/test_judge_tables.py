@@ -113,13 +113,13 @@ BAD = {"rows": 10, "dead_rows": 20_000, "dead_rows_trigger": 52}
     [
         (HOLDER, "pg_terminate_backend(4711)"),
         # It has come after the last vacuum, so it is not to blame.
-        (replace(HOLDER, age_seconds=29.0), None),
-        (replace(HOLDER, age_seconds=None, xid_age=999_999), None),
-        (replace(HOLDER, age_seconds=None, xid_age=MILLION), "pg_terminate_backend(4711)"),
+        (replace(HOLDER, started_at="2026-11-23T10:14:01.000000Z"), None),
+        (replace(HOLDER, started_at=None, xid_age=999_999), None),
+        (replace(HOLDER, started_at=None, xid_age=MILLION), "pg_terminate_backend(4711)"),
         (replace(HOLDER, kind="prepared transaction", name="g1", pid=None), "PREPARED 'g1'"),
         (
             replace(
-                HOLDER, kind="replication slot", name="s1", age_seconds=None, xid_age=9 * MILLION
+                HOLDER, kind="replication slot", name="s1", started_at=None, xid_age=9 * MILLION
             ),
             "pg_drop_replication_slot('s1')",
         ),
