@@ -112,7 +112,7 @@ CREATE FUNCTION events_archive_batch(
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  detached date[];
+  attached date[];
   chosen   record;
   counted  record;
 BEGIN
@@ -125,8 +125,15 @@ BEGIN
             HINT = 'ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_archived';
   END IF;
   moved := 0;
-  detached := ARRAY(SELECT archived.month FROM {schema}.archive_months AS archived
-                    WHERE archived.detached_at IS NOT NULL);
+  -- Tables that every SELECT … FROM events at work was planned with: they are made by transactions
+  -- of their own, which wait for those that were planned without (lock_out_readers.sql).
+  attached := ARRAY(
+    SELECT to_date(right(child.relname, 7), 'YYYY_MM')
+    FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+    WHERE inhparent = '{schema}.events_archive'::regclass
+    EXCEPT
+    SELECT archived.month FROM {schema}.archive_months AS archived
+    WHERE archived.detached_at IS NOT NULL);
   -- Whoever commits later is behind this in the log; a crash before it is on disk undoes the batch,
   -- and its events are live again
   -- (https://www.postgresql.org/docs/16/wal-async-commit.html).
@@ -152,7 +159,7 @@ BEGIN
           OR page.version <= (SELECT snapshot.version FROM {schema}.snapshots AS snapshot
                               WHERE snapshot.aggregate_type = page.aggregate_type
                                 AND snapshot.aggregate_id = page.aggregate_id))
-        AND page.month <> ALL (detached)
+        AND page.month = ANY (attached)
     ), aggregates AS MATERIALIZED (
       -- By a subquery, once an aggregate: however many there are, no plan is wrong for them.
       SELECT old.aggregate_type, old.aggregate_id,
@@ -178,10 +185,6 @@ BEGIN
     looked_at := chosen.page_events;
     reached := CASE WHEN looked_at < batch THEN up_to_position ELSE chosen.page_end END;
     CONTINUE WHEN chosen.positions IS NULL;
-    IF NOT EXISTS (SELECT FROM {schema}.archive_months AS archived
-                   WHERE archived.month = chosen.month) THEN
-      PERFORM {schema}.events_archive_month(chosen.month);
-    END IF;
     INSERT INTO {schema}.archive_months AS archived (month, events, min_position, max_position)
     VALUES (chosen.month, cardinality(chosen.positions), chosen.positions[1],
             chosen.positions[cardinality(chosen.positions)])

@@ -62,6 +62,31 @@ async def test_direct_readers_go_on_seeing_every_event(
     assert await places(sql) == (1, 3, 4)
 
 
+async def test_direct_reader_misses_nothing_while_a_month_is_made(
+    store: ArchiveStore, sql: Connection, other: Connection
+) -> None:
+    """It is planned without the new table, and looks when its events are there."""
+    await insert_event(sql, "a", 1)
+    await archive_all(store)
+    row = list(event_row("b", 1))
+    row[COLUMNS.index("occurred_at")] = datetime(2024, 1, 31, tzinfo=UTC)
+    await sql.execute(INSERT, *row)
+    waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::regclass)"
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE events_archive_2024_05 IN ACCESS EXCLUSIVE MODE")
+        reading = asyncio.create_task(other.fetchval("SELECT count(*) FROM events"))
+        await until(lambda: sql.fetchval(waiting, "events_archive_2024_05"))
+        archiving = asyncio.create_task(archive_all(store))
+
+        async def has_met_the_reader() -> bool:
+            return archiving.done() or await sql.fetchval(waiting, "events_archive")
+
+        await until(has_met_the_reader)
+    assert await reading == 2
+    assert await archiving == 1
+    assert await places(sql) == (0, 2, 2)
+
+
 async def _insert(connection: Connection, version: int) -> None:
     await insert_event(connection, "a", version)
 
