@@ -160,18 +160,23 @@ BEGIN
                               WHERE snapshot.aggregate_type = page.aggregate_type
                                 AND snapshot.aggregate_id = page.aggregate_id))
         AND page.month = ANY (attached)
-    ), aggregates AS MATERIALIZED (
-      -- By a subquery, once an aggregate: however many there are, no plan is wrong for them.
-      SELECT old.aggregate_type, old.aggregate_id,
-             coalesce((SELECT archived.version FROM {schema}.archived_aggregates AS archived
-                       WHERE archived.aggregate_type = old.aggregate_type
-                         AND archived.aggregate_id = old.aggregate_id), 0) AS archived_version
-      FROM old WHERE old.number = 1
+    ), begun AS (
+      -- Once an aggregate. By a subquery, and no join to the events either: however many there are,
+      -- no plan is wrong for them.
+      SELECT old.*, CASE WHEN old.number = 1 THEN coalesce(
+               (SELECT archived.version FROM {schema}.archived_aggregates AS archived
+                WHERE archived.aggregate_type = old.aggregate_type
+                  AND archived.aggregate_id = old.aggregate_id), 0) END AS archived_version
+      FROM old
+    ), followed AS (
+      SELECT begun.month, begun.global_position, begun.version - begun.number AS follows,
+             max(begun.archived_version)
+               OVER (PARTITION BY begun.aggregate_type, begun.aggregate_id) AS archived_version
+      FROM begun
     ), movable AS (
       -- Those that come right behind what has moved already.
-      SELECT old.month, old.global_position
-      FROM old JOIN aggregates USING (aggregate_type, aggregate_id)
-      WHERE old.version = aggregates.archived_version + old.number
+      SELECT followed.month, followed.global_position
+      FROM followed WHERE followed.follows = followed.archived_version
     )
     SELECT movable.month,
            array_agg(movable.global_position ORDER BY movable.global_position)
