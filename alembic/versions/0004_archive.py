@@ -101,6 +101,10 @@ END
 $$
 """
 
+# Of event_data and metadata, before the last event of a batch. A statement may take 30 s, and who
+# inserts in a fixed snapshot waits for the batch.
+BATCH_BYTES = 16 * 1024 * 1024
+
 # Moves what may move of the first `batch` live events behind a position: those that occurred before
 # `older_than` and, in each aggregate, come right behind what has moved already. All of it or
 # nothing, in the transaction that calls it.
@@ -140,13 +144,21 @@ BEGIN
   PERFORM set_config('synchronous_commit', 'off', true);
   PERFORM set_config('eventstore.archiving', pg_current_xact_id()::text, true);
   FOR chosen IN
-    WITH page AS MATERIALIZED (
+    WITH next_events AS MATERIALIZED (
       SELECT event.global_position, event.aggregate_type, event.aggregate_id, event.version,
              event.occurred_at,
-             date_trunc('month', event.occurred_at AT TIME ZONE 'UTC')::date AS month
+             date_trunc('month', event.occurred_at AT TIME ZONE 'UTC')::date AS month,
+             -- As stored, which is known without reading them.
+             sum(pg_column_size(event.event_data) + coalesce(pg_column_size(event.metadata), 0))
+               OVER (ORDER BY event.global_position ROWS UNBOUNDED PRECEDING)
+               - pg_column_size(event.event_data) - coalesce(pg_column_size(event.metadata), 0)
+               AS bytes_before
       FROM ONLY {schema}.events AS event
       WHERE event.global_position > after_position AND event.global_position <= up_to_position
       ORDER BY event.global_position LIMIT batch
+    ), page AS MATERIALIZED (
+      -- Large events take long to move: 50 ms a megabyte.
+      SELECT * FROM next_events WHERE bytes_before < {batch_bytes}
     ), old AS MATERIALIZED (
       SELECT page.*, row_number() OVER (PARTITION BY page.aggregate_type, page.aggregate_id
                                         ORDER BY page.version) AS number
@@ -182,13 +194,15 @@ BEGIN
            array_agg(movable.global_position ORDER BY movable.global_position)
              FILTER (WHERE movable.month IS NOT NULL) AS positions,
            (SELECT max(page.global_position) FROM page) AS page_end,
-           (SELECT count(*) FROM page) AS page_events
+           (SELECT count(*) FROM page) AS page_events,
+           (SELECT count(*) FROM next_events) AS next_events
     FROM (SELECT 1) AS one LEFT JOIN movable ON true
     GROUP BY movable.month
     ORDER BY movable.month
   LOOP
     looked_at := chosen.page_events;
-    reached := CASE WHEN looked_at < batch THEN up_to_position ELSE chosen.page_end END;
+    reached := CASE WHEN looked_at < batch AND looked_at = chosen.next_events
+                    THEN up_to_position ELSE chosen.page_end END;
     CONTINUE WHEN chosen.positions IS NULL;
     INSERT INTO {schema}.archive_months AS archived (month, events, min_position, max_position)
     VALUES (chosen.month, cardinality(chosen.positions), chosen.positions[1],
@@ -494,4 +508,9 @@ def downgrade() -> None:
 
 def _names(connection: Connection) -> dict[str, object]:
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
-    return {"schema": schema, "mark_class": MARK_CLASS, "columns": COLUMNS}
+    return {
+        "schema": schema,
+        "mark_class": MARK_CLASS,
+        "columns": COLUMNS,
+        "batch_bytes": BATCH_BYTES,
+    }

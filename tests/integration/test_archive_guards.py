@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from app.settings import Settings
-from app.store.archive_store import Archivable, ArchiveStore
+from app.store.archive_store import Archivable, ArchiveStore, MovedBatch
 from app.store.connection import Database
 from tests.conftest import connect, run_as_superuser
 from tests.integration.client_sql import COLUMNS, INSERT, Connection, event_row
@@ -318,3 +318,18 @@ async def test_batch_of_many_aggregates_is_quick_without_statistics(
     row = await sql.fetchrow(EVERYTHING.replace("1000", "10000"))
     assert row is not None
     assert row["moved"] == 10_000
+
+
+async def test_batch_ends_before_it_becomes_too_large(store: ArchiveStore, sql: Connection) -> None:
+    large = "{" + f'"text": "{"x" * 7_000_000}"' + "}"
+    # Not compressed, so as large as it is written.
+    await sql.execute("ALTER TABLE events ALTER COLUMN event_data SET STORAGE EXTERNAL")
+    for aggregate_id in ("a", "b", "c", "d"):
+        row = list(event_row(aggregate_id))
+        row[COLUMNS.index("event_data")] = large
+        await sql.execute(INSERT, *row)
+    up_to = await store.last_position(ALL)
+    first = await store.move_batch(ALL, after=0, up_to=up_to, limit=1_000)
+    assert first == MovedBatch(reached=3, looked_at=3, moved=3)
+    rest = await store.move_batch(ALL, after=first.reached, up_to=up_to, limit=1_000)
+    assert rest == MovedBatch(reached=up_to, looked_at=1, moved=1)
