@@ -21,6 +21,7 @@ EventStoreError
 │   ├── PositionConflict
 │   └── StoreChanged             positions of another store: restored, rebuilt
 ├── EventsDetached               the events are in months that are detached from the archive
+├── ArchiveRefused               other tables refer to events that would move
 ├── FoldFailed                   a reducer fails on an event
 ├── PositionNotReached           a projection has not come so far in the time that was given
 └── Unavailable                  worth repeating later
@@ -248,6 +249,17 @@ class EventsDetached(EventStoreError):
         super().__init__(f"the archive's months {names} are detached")
         self.months = [f"{month.year:04}-{month.month:02}" for month in months]
         self.resume_after = resume_after
+
+
+class ArchiveRefused(EventStoreError):
+    """Foreign keys of other tables refer to events, which cannot move then: nothing has.
+
+    ``foreign_keys``: their names, each with its table's.
+    """
+
+    def __init__(self, foreign_keys: Sequence[str]) -> None:
+        super().__init__(f"foreign keys refer to events: {', '.join(foreign_keys)}")
+        self.foreign_keys = foreign_keys
 
 
 class FoldFailed(EventStoreError):

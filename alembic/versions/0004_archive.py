@@ -128,6 +128,14 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_archived';
   END IF;
+  IF EXISTS (SELECT FROM pg_constraint
+             WHERE contype = 'f' AND confrelid = '{schema}.events'::regclass) THEN
+    -- They are checked against the live table alone: ON DELETE CASCADE would follow the events.
+    RAISE EXCEPTION 'a foreign key refers to events'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'SELECT conrelid::regclass, conname FROM pg_constraint '
+                   'WHERE confrelid = ''{schema}.events''::regclass';
+  END IF;
   moved := 0;
   -- Tables that every SELECT … FROM events at work was planned with: they are made by transactions
   -- of their own, which wait for those that were planned without (lock_out_readers.sql).

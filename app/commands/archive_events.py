@@ -30,6 +30,7 @@ async def archive_events(
     and the next run goes on. ``max_events_per_s``: the pace, on average over the run.
 
     Raises:
+        ArchiveRefused: Foreign keys refer to events.
         Unavailable: See its kinds; run it again.
     """
     up_to = await store.last_position(archivable)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
 
-from app.errors import DatabaseBusy
+from app.errors import ArchiveRefused, DatabaseBusy
 from app.settings import Settings
 from app.store.connection import Connection, Database
 from app.store.driver_errors import is_deadlock, is_lock_timeout
@@ -84,6 +84,7 @@ class ArchiveStore:
         not wait long.
 
         Raises:
+            ArchiveRefused: Foreign keys refer to events.
             DatabaseBusy: Transactions that do so are under way all the time.
         """
         async with self._database.connection() as connection:
@@ -93,6 +94,8 @@ class ArchiveStore:
             )
         if row["up_to"] is None:
             return 0
+        if row["foreign_keys"]:
+            raise ArchiveRefused(row["foreign_keys"])
         if not row["is_guarded"]:
             await self._in_turns(_guard)
         async with self._database.connection() as connection:

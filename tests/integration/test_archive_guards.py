@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from app.errors import ArchiveRefused
 from app.settings import Settings
 from app.store.archive_store import Archivable, ArchiveStore, MovedBatch
 from app.store.connection import Database
@@ -333,3 +334,24 @@ async def test_batch_ends_before_it_becomes_too_large(store: ArchiveStore, sql: 
     assert first == MovedBatch(reached=3, looked_at=3, moved=3)
     rest = await store.move_batch(ALL, after=first.reached, up_to=up_to, limit=1_000)
     assert rest == MovedBatch(reached=up_to, looked_at=1, moved=1)
+
+
+@pytest.mark.parametrize("action", ["NO ACTION", "CASCADE"])
+async def test_nothing_moves_that_a_foreign_key_refers_to(
+    store: ArchiveStore, sql: Connection, action: str
+) -> None:
+    """A key sees live events alone: its rows would go with those that move, or keep them here."""
+    await insert_event(sql, "a")
+    await store.last_position(ALL)
+    await sql.execute(
+        "CREATE TABLE notes (event_id UUID CONSTRAINT of_event REFERENCES events "
+        f"ON DELETE {action});"
+        "INSERT INTO notes SELECT event_id FROM events"
+    )
+    with pytest.raises(ArchiveRefused) as caught:
+        await store.last_position(ALL)
+    assert caught.value.foreign_keys == ["notes.of_event"]
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="foreign key"):
+        await sql.fetchrow(EVERYTHING)
+    assert await sql.fetchval("SELECT count(*) FROM notes") == 1
+    assert await places(sql) == (1, 0, 1)
