@@ -77,7 +77,8 @@ CREATE_MONTH = """
 CREATE FUNCTION events_archive_month(month date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  name text := 'events_archive_' || to_char(month, 'YYYY_MM');
+  name    text := 'events_archive_' || to_char(month, 'YYYY_MM');
+  grantee text;
 BEGIN
   EXECUTE format($sql$
     CREATE TABLE {schema}.%1$I (
@@ -97,6 +98,15 @@ BEGIN
     'CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.%I '
     'FOR EACH STATEMENT EXECUTE FUNCTION {schema}.events_refuse_change()', name);
   EXECUTE format('ALTER TABLE {schema}.%I ENABLE ALWAYS TRIGGER events_refuse_change', name);
+  -- By its own name, as the service reads it, a table has rights of its own.
+  FOR grantee IN
+    SELECT DISTINCT CASE granted.grantee WHEN 0 THEN 'PUBLIC'
+                    ELSE quote_ident(pg_get_userbyid(granted.grantee)) END
+    FROM pg_class, aclexplode(relacl) AS granted
+    WHERE pg_class.oid = '{schema}.events'::regclass AND granted.privilege_type = 'SELECT'
+  LOOP
+    EXECUTE format('GRANT SELECT ON {schema}.%I TO %s', name, grantee);
+  END LOOP;
 END
 $$
 """

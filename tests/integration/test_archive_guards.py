@@ -355,3 +355,27 @@ async def test_nothing_moves_that_a_foreign_key_refers_to(
         await sql.fetchrow(EVERYTHING)
     assert await sql.fetchval("SELECT count(*) FROM notes") == 1
     assert await places(sql) == (1, 0, 1)
+
+
+async def test_who_may_read_events_may_read_each_month_by_its_name(
+    store: ArchiveStore, sql: Connection, settings: Settings
+) -> None:
+    role = f'Reader "{uuid4().hex}"'
+    quoted = '"' + role.replace('"', '""') + '"'
+    host, name = str(settings.database_host), settings.database_name
+    create = f"CREATE ROLE {quoted} LOGIN"
+    await asyncio.to_thread(run_as_superuser, host, create, database=name)
+    try:
+        await sql.execute(f"GRANT SELECT ON events TO {quoted}")
+        await insert_event(sql, "a")
+        await archive_all(store)
+        reader = await connect(settings.model_copy(update={"database_user": role}))
+        try:
+            assert await reader.fetchval("SELECT count(*) FROM ONLY events_archive_2024_05") == 1
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await reader.execute("DELETE FROM events_archive_2024_05")
+        finally:
+            await reader.close()
+    finally:
+        drop = (f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}")
+        await asyncio.to_thread(run_as_superuser, host, *drop, database=name)
