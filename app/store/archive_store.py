@@ -20,6 +20,8 @@ TURNS = 100
 BATCH_ATTEMPTS = 20
 BATCH_PAUSE_S = 0.1
 CLOSE_TIMEOUT_S = 5.0
+# For what reads all that is old. None would be the pool's own command_timeout.
+UNLIMITED_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,14 @@ class ArchiveStore:
             ArchiveRefused: Foreign keys refer to events.
             DatabaseBusy: Transactions that do so are under way all the time.
         """
-        async with self._database.connection() as connection:
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute("SET LOCAL statement_timeout = 0")
             [row] = await connection.fetch(statement("safe_position"))
             [row] = await connection.fetch(
-                statement("archive_bounds"), archivable.older_than, row["safe_position"]
+                statement("archive_bounds"),
+                archivable.older_than,
+                row["safe_position"],
+                timeout=UNLIMITED_S,
             )
         if row["up_to"] is None:
             return 0
@@ -154,7 +160,10 @@ class ArchiveStore:
             await connection.execute("SET LOCAL statement_timeout = 0")
             [row] = await connection.fetch(statement("safe_position"))
             rows = await connection.fetch(
-                statement("archivable"), *archivable.parameters, row["safe_position"], timeout=None
+                statement("archivable"),
+                *archivable.parameters,
+                row["safe_position"],
+                timeout=UNLIMITED_S,
             )
         return [ArchivableMonth(*row) for row in rows]
 
