@@ -379,3 +379,13 @@ async def test_who_may_read_events_may_read_each_month_by_its_name(
     finally:
         drop = (f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}")
         await asyncio.to_thread(run_as_superuser, host, *drop, database=name)
+
+
+async def test_schedule_goes_on_after_a_clock_was_ahead(
+    store: ArchiveStore, sql: Connection
+) -> None:
+    assert await store.claim_run(3_600)
+    assert not await store.claim_run(3_600)
+    await sql.execute("UPDATE archive_state SET next_run_at = now() + interval '10 years'")
+    assert await store.claim_run(3_600)
+    assert not await store.claim_run(3_600)
