@@ -12,6 +12,8 @@ from app.errors import ArchiveRefused
 from app.settings import Settings
 from app.store.archive_store import Archivable, ArchiveStore, MovedBatch
 from app.store.connection import Database
+from app.store.event_reader import EventReader
+from app.store.feed_statement import FeedFilter
 from tests.conftest import connect, run_as_superuser
 from tests.integration.client_sql import COLUMNS, INSERT, Connection, event_row
 from tests.integration.support import insert_event, safe_position, until
@@ -389,3 +391,21 @@ async def test_schedule_goes_on_after_a_clock_was_ahead(
     await sql.execute("UPDATE archive_state SET next_run_at = now() + interval '10 years'")
     assert await store.claim_run(3_600)
     assert not await store.claim_run(3_600)
+
+
+async def test_statements_over_months_are_not_kept(
+    database: Database, event_reader: EventReader, store: ArchiveStore, sql: Connection
+) -> None:
+    await insert_event(sql, "a", 1)
+    await insert_event(sql, "a", 2)
+    event_id = await sql.fetchval("SELECT event_id FROM events LIMIT 1")
+    await archive_all(store)
+    page = await event_reader.read_events("Order", "a", from_version=1, to_version=9, limit=9)
+    assert [event.version for event in page.events] == [1, 2]
+    assert (await event_reader.get_event(event_id)) is not None
+    feed = await event_reader.read_feed(FeedFilter(), after=0, limit=9)
+    assert len(feed.events) == 2
+    async with database.connection() as connection:
+        kept = await connection.fetch("SELECT statement FROM pg_prepared_statements")
+    assert kept
+    assert not [row for row in kept if "ONLY events_archive_" in row["statement"]]
