@@ -458,11 +458,16 @@ TRIGGERS = (
     """,
     "ALTER TABLE events DISABLE TRIGGER events_refuse_archived",
     """
-    CREATE TRIGGER events_refuse_change BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON events_archive
+    CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events_archive
     FOR EACH STATEMENT EXECUTE FUNCTION events_refuse_change()
     """,
     "ALTER TABLE events_archive ENABLE ALWAYS TRIGGER events_refuse_change",
+    # For each row: a dump of the data has a COPY of none.
+    """
+    CREATE TRIGGER events_refuse_insert BEFORE INSERT ON events_archive
+    FOR EACH ROW EXECUTE FUNCTION events_refuse_change()
+    """,
+    "ALTER TABLE events_archive ENABLE ALWAYS TRIGGER events_refuse_insert",
     # They run with their owner's rights, and are for the service alone.
     """
     REVOKE EXECUTE ON FUNCTION
