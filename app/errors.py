@@ -22,6 +22,7 @@ EventStoreError
 │   └── StoreChanged             positions of another store: restored, rebuilt
 ├── EventsDetached               the events are in months that are detached from the archive
 ├── MonthRefused                 a month of the archive is not as the request needs it
+├── ArchiveRefused               other tables refer to events that would move
 ├── FoldFailed                   a reducer fails on an event
 ├── PositionNotReached           a projection has not come so far in the time that was given
 └── Unavailable                  worth repeating later
@@ -257,6 +258,17 @@ class MonthRefused(EventStoreError):
     def __init__(self, month: date, reason: str) -> None:
         super().__init__(f"the month {month.year:04}-{month.month:02} {reason}")
         self.month = month
+
+
+class ArchiveRefused(EventStoreError):
+    """Foreign keys of other tables refer to events, which cannot move then: nothing has.
+
+    ``foreign_keys``: their names, each with its table's.
+    """
+
+    def __init__(self, foreign_keys: Sequence[str]) -> None:
+        super().__init__(f"foreign keys refer to events: {', '.join(foreign_keys)}")
+        self.foreign_keys = foreign_keys
 
 
 class FoldFailed(EventStoreError):

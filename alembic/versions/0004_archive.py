@@ -77,7 +77,8 @@ CREATE_MONTH = """
 CREATE FUNCTION events_archive_month(month date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  name text := 'events_archive_' || to_char(month, 'YYYY_MM');
+  name    text := 'events_archive_' || to_char(month, 'YYYY_MM');
+  grantee text;
 BEGIN
   EXECUTE format($sql$
     CREATE TABLE {schema}.%1$I (
@@ -97,9 +98,22 @@ BEGIN
     'CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.%I '
     'FOR EACH STATEMENT EXECUTE FUNCTION {schema}.events_refuse_change()', name);
   EXECUTE format('ALTER TABLE {schema}.%I ENABLE ALWAYS TRIGGER events_refuse_change', name);
+  -- By its own name, as the service reads it, a table has rights of its own.
+  FOR grantee IN
+    SELECT DISTINCT CASE granted.grantee WHEN 0 THEN 'PUBLIC'
+                    ELSE quote_ident(pg_get_userbyid(granted.grantee)) END
+    FROM pg_class, aclexplode(relacl) AS granted
+    WHERE pg_class.oid = '{schema}.events'::regclass AND granted.privilege_type = 'SELECT'
+  LOOP
+    EXECUTE format('GRANT SELECT ON {schema}.%I TO %s', name, grantee);
+  END LOOP;
 END
 $$
 """
+
+# Of event_data and metadata, before the last event of a batch. A statement may take 30 s, and who
+# inserts in a fixed snapshot waits for the batch.
+BATCH_BYTES = 16 * 1024 * 1024
 
 # Moves what may move of the first `batch` live events behind a position: those that occurred before
 # `older_than` and, in each aggregate, come right behind what has moved already. All of it or
@@ -112,7 +126,7 @@ CREATE FUNCTION events_archive_batch(
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  detached date[];
+  attached date[];
   chosen   record;
   counted  record;
 BEGIN
@@ -124,22 +138,45 @@ BEGIN
       USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_archived';
   END IF;
+  IF EXISTS (SELECT FROM pg_constraint
+             WHERE contype = 'f' AND confrelid = '{schema}.events'::regclass) THEN
+    -- They are checked against the live table alone: ON DELETE CASCADE would follow the events.
+    RAISE EXCEPTION 'a foreign key refers to events'
+      USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'SELECT conrelid::regclass, conname FROM pg_constraint '
+                   'WHERE confrelid = ''{schema}.events''::regclass';
+  END IF;
   moved := 0;
-  detached := ARRAY(SELECT archived.month FROM {schema}.archive_months AS archived
-                    WHERE archived.detached_at IS NOT NULL);
+  -- Tables that every SELECT … FROM events at work was planned with: they are made by transactions
+  -- of their own, which wait for those that were planned without (lock_out_readers.sql).
+  attached := ARRAY(
+    SELECT to_date(right(child.relname, 7), 'YYYY_MM')
+    FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+    WHERE inhparent = '{schema}.events_archive'::regclass
+    EXCEPT
+    SELECT archived.month FROM {schema}.archive_months AS archived
+    WHERE archived.detached_at IS NOT NULL);
   -- Whoever commits later is behind this in the log; a crash before it is on disk undoes the batch,
   -- and its events are live again
   -- (https://www.postgresql.org/docs/16/wal-async-commit.html).
   PERFORM set_config('synchronous_commit', 'off', true);
   PERFORM set_config('eventstore.archiving', pg_current_xact_id()::text, true);
   FOR chosen IN
-    WITH page AS MATERIALIZED (
+    WITH next_events AS MATERIALIZED (
       SELECT event.global_position, event.aggregate_type, event.aggregate_id, event.version,
              event.occurred_at,
-             date_trunc('month', event.occurred_at AT TIME ZONE 'UTC')::date AS month
+             date_trunc('month', event.occurred_at AT TIME ZONE 'UTC')::date AS month,
+             -- As stored, which is known without reading them.
+             sum(pg_column_size(event.event_data) + coalesce(pg_column_size(event.metadata), 0))
+               OVER (ORDER BY event.global_position ROWS UNBOUNDED PRECEDING)
+               - pg_column_size(event.event_data) - coalesce(pg_column_size(event.metadata), 0)
+               AS bytes_before
       FROM ONLY {schema}.events AS event
       WHERE event.global_position > after_position AND event.global_position <= up_to_position
       ORDER BY event.global_position LIMIT batch
+    ), page AS MATERIALIZED (
+      -- Large events take long to move: 40 ms a megabyte, on a busy machine.
+      SELECT * FROM next_events WHERE bytes_before < {batch_bytes}
     ), old AS MATERIALIZED (
       SELECT page.*, row_number() OVER (PARTITION BY page.aggregate_type, page.aggregate_id
                                         ORDER BY page.version) AS number
@@ -152,36 +189,39 @@ BEGIN
           OR page.version <= (SELECT snapshot.version FROM {schema}.snapshots AS snapshot
                               WHERE snapshot.aggregate_type = page.aggregate_type
                                 AND snapshot.aggregate_id = page.aggregate_id))
-        AND page.month <> ALL (detached)
-    ), aggregates AS MATERIALIZED (
-      -- By a subquery, once an aggregate: however many there are, no plan is wrong for them.
-      SELECT old.aggregate_type, old.aggregate_id,
-             coalesce((SELECT archived.version FROM {schema}.archived_aggregates AS archived
-                       WHERE archived.aggregate_type = old.aggregate_type
-                         AND archived.aggregate_id = old.aggregate_id), 0) AS archived_version
-      FROM old WHERE old.number = 1
+        AND page.month = ANY (attached)
+    ), begun AS (
+      -- Once an aggregate. By a subquery, and no join to the events either: however many there are,
+      -- no plan is wrong for them.
+      SELECT old.*, CASE WHEN old.number = 1 THEN coalesce(
+               (SELECT archived.version FROM {schema}.archived_aggregates AS archived
+                WHERE archived.aggregate_type = old.aggregate_type
+                  AND archived.aggregate_id = old.aggregate_id), 0) END AS archived_version
+      FROM old
+    ), followed AS (
+      SELECT begun.month, begun.global_position, begun.version - begun.number AS follows,
+             max(begun.archived_version)
+               OVER (PARTITION BY begun.aggregate_type, begun.aggregate_id) AS archived_version
+      FROM begun
     ), movable AS (
       -- Those that come right behind what has moved already.
-      SELECT old.month, old.global_position
-      FROM old JOIN aggregates USING (aggregate_type, aggregate_id)
-      WHERE old.version = aggregates.archived_version + old.number
+      SELECT followed.month, followed.global_position
+      FROM followed WHERE followed.follows = followed.archived_version
     )
     SELECT movable.month,
            array_agg(movable.global_position ORDER BY movable.global_position)
              FILTER (WHERE movable.month IS NOT NULL) AS positions,
            (SELECT max(page.global_position) FROM page) AS page_end,
-           (SELECT count(*) FROM page) AS page_events
+           (SELECT count(*) FROM page) AS page_events,
+           (SELECT count(*) FROM next_events) AS next_events
     FROM (SELECT 1) AS one LEFT JOIN movable ON true
     GROUP BY movable.month
     ORDER BY movable.month
   LOOP
     looked_at := chosen.page_events;
-    reached := CASE WHEN looked_at < batch THEN up_to_position ELSE chosen.page_end END;
+    reached := CASE WHEN looked_at < batch AND looked_at = chosen.next_events
+                    THEN up_to_position ELSE chosen.page_end END;
     CONTINUE WHEN chosen.positions IS NULL;
-    IF NOT EXISTS (SELECT FROM {schema}.archive_months AS archived
-                   WHERE archived.month = chosen.month) THEN
-      PERFORM {schema}.events_archive_month(chosen.month);
-    END IF;
     INSERT INTO {schema}.archive_months AS archived (month, events, min_position, max_position)
     VALUES (chosen.month, cardinality(chosen.positions), chosen.positions[1],
             chosen.positions[cardinality(chosen.positions)])
@@ -418,11 +458,16 @@ TRIGGERS = (
     """,
     "ALTER TABLE events DISABLE TRIGGER events_refuse_archived",
     """
-    CREATE TRIGGER events_refuse_change BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE
-    ON events_archive
+    CREATE TRIGGER events_refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON events_archive
     FOR EACH STATEMENT EXECUTE FUNCTION events_refuse_change()
     """,
     "ALTER TABLE events_archive ENABLE ALWAYS TRIGGER events_refuse_change",
+    # For each row: a dump of the data has a COPY of none.
+    """
+    CREATE TRIGGER events_refuse_insert BEFORE INSERT ON events_archive
+    FOR EACH ROW EXECUTE FUNCTION events_refuse_change()
+    """,
+    "ALTER TABLE events_archive ENABLE ALWAYS TRIGGER events_refuse_insert",
     # They run with their owner's rights, and are for the service alone.
     """
     REVOKE EXECUTE ON FUNCTION
@@ -486,4 +531,9 @@ def downgrade() -> None:
 
 def _names(connection: Connection) -> dict[str, object]:
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar_one()
-    return {"schema": schema, "mark_class": MARK_CLASS, "columns": COLUMNS}
+    return {
+        "schema": schema,
+        "mark_class": MARK_CLASS,
+        "columns": COLUMNS,
+        "batch_bytes": BATCH_BYTES,
+    }

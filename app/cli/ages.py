@@ -34,4 +34,7 @@ def time_before(text: str) -> datetime:
         raise typer.BadParameter(
             f"{text!r} is neither an age, such as 365d or 12h, nor a date, such as 2025-01-31"
         ) from None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError:
+        raise typer.BadParameter(f"{text} is not in the years 1 to 9999 in UTC") from None

@@ -42,9 +42,9 @@ def archive(
         bool, typer.Option("--dry-run", help="Tell what would move, and move nothing.")
     ] = False,
     pace: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="At most so many events a second."),
-    ] = None,
+        int,
+        typer.Option(min=0, metavar="N", help="At most so many events a second; 0: no limit."),
+    ] = 20_000,
 ) -> None:
     """Move old events out of the table of live ones. Every read answers as before.
 
@@ -65,7 +65,7 @@ def archive(
             if dry_run:
                 asyncio.run(_tell(settings, archivable))
             else:
-                _archive(settings, archivable, pace)
+                _archive(settings, archivable, pace or None)
         except EventStoreError as error:
             raise CliError(f"cannot archive: {error}") from error
 

@@ -9,6 +9,8 @@ from app.store.archive_store import Archivable, ArchiveStore
 # Of events that are looked at in one transaction: a commit each costs little then, and who waits
 # for one of them, as an append in a fixed snapshot does, does not wait long.
 BATCH = 5_000
+# At a pace: no more at a time than what is to move in this time.
+BATCH_AT_PACE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,18 @@ async def archive_events(
     and the next run goes on. ``max_events_per_s``: the pace, on average over the run.
 
     Raises:
+        ArchiveRefused: Foreign keys refer to events.
         Unavailable: See its kinds; run it again.
     """
+    limit = BATCH
+    if max_events_per_s is not None:
+        limit = max(1, min(BATCH, int(max_events_per_s * BATCH_AT_PACE_S)))
     up_to = await store.last_position(archivable)
     clock = asyncio.get_running_loop().time
     began = clock()
     reached = moved = 0
     while reached < up_to:
-        batch = await store.move_batch(archivable, after=reached, up_to=up_to, limit=BATCH)
+        batch = await store.move_batch(archivable, after=reached, up_to=up_to, limit=limit)
         reached, moved = batch.reached, moved + batch.moved
         yield Progress(reached, up_to, moved)
         if max_events_per_s is not None:

@@ -1,26 +1,27 @@
 """Moves old events to the archive."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 
-from app.errors import DatabaseBusy
+from app.errors import ArchiveRefused, DatabaseBusy
 from app.settings import Settings
-from app.store.connection import Database
+from app.store.connection import Connection, Database
 from app.store.driver_errors import is_deadlock, is_lock_timeout
 from app.store.statements import statement
 
-# While it is waited for, every insert waits behind it.
-GUARD_LOCK_TIMEOUT = "200ms"
-GUARD_PAUSE_S = 0.3
-GUARD_ATTEMPTS = 100
+# While it is waited for, every insert, or every read with direct SQL, waits behind it.
+TURN_LOCK_TIMEOUT = "200ms"
+TURN_PAUSE_S = 0.3
+TURNS = 100
 BATCH_ATTEMPTS = 20
 BATCH_PAUSE_S = 0.1
 CLOSE_TIMEOUT_S = 5.0
-# Of the driver, which has none for "as long as it takes".
-SCAN_TIMEOUT_S = 86_400.0
+# For what reads all that is old. None would be the pool's own command_timeout.
+UNLIMITED_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +80,50 @@ class ArchiveStore:
     async def last_position(self, archivable: Archivable) -> int:
         """The last position at which something old may be live; 0: there is none.
 
-        Two statements, and the first time some more: appends have to be guarded against what is in
-        the archive before anything is (`docs/decisions/0021-archive.md`). That waits until no
-        transaction that inserts is under way, in short turns, so that others do not wait long.
+        Two statements, and where something is to move for the first time, or to a month that has no
+        table yet, some more (`docs/decisions/0021-archive.md`). Those wait until no transaction
+        inserts, or until nobody reads `events` with direct SQL: in short turns, so that others do
+        not wait long.
 
         Raises:
-            DatabaseBusy: Transactions that insert are under way all the time.
+            ArchiveRefused: Foreign keys refer to events.
+            DatabaseBusy: Transactions that do so are under way all the time.
         """
         async with self._database.connection() as connection, connection.transaction():
-            # It reads all that is old.
             await connection.execute("SET LOCAL statement_timeout = 0")
             [row] = await connection.fetch(statement("safe_position"))
             [row] = await connection.fetch(
                 statement("archive_bounds"),
                 archivable.older_than,
                 row["safe_position"],
-                timeout=SCAN_TIMEOUT_S,
+                timeout=UNLIMITED_S,
             )
-        if row["up_to"] is not None and not row["is_guarded"]:
-            await self._guard()
-        return row["up_to"] or 0
+        if row["up_to"] is None:
+            return 0
+        if row["foreign_keys"]:
+            raise ArchiveRefused(row["foreign_keys"])
+        if not row["is_guarded"]:
+            await self._in_turns(_guard)
+        async with self._database.connection() as connection:
+            months = await connection.fetch(statement("months_to_make"), archivable.older_than)
+        for [month] in months:
+            await self._in_turns(partial(_make_month, month))
+        up_to: int = row["up_to"]
+        return up_to
 
-    async def _guard(self) -> None:
-        for attempt in range(GUARD_ATTEMPTS):
+    async def _in_turns(self, work: Callable[[Connection], Awaitable[None]]) -> None:
+        """In a transaction that waits for locks a moment only, again and again."""
+        for attempt in range(TURNS):
             try:
                 async with self._database.connection() as connection, connection.transaction():
-                    await connection.execute(f"SET LOCAL lock_timeout = '{GUARD_LOCK_TIMEOUT}'")
-                    await connection.execute(
-                        "ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_archived"
-                    )
-                return
+                    await connection.execute(f"SET LOCAL lock_timeout = '{TURN_LOCK_TIMEOUT}'")
+                    return await work(connection)
             except DatabaseBusy as error:
-                if not is_lock_timeout(error) or attempt == GUARD_ATTEMPTS - 1:
+                is_passing = is_lock_timeout(error) or is_deadlock(error)
+                if not is_passing or attempt == TURNS - 1:
                     raise
-            await asyncio.sleep(GUARD_PAUSE_S)
+            await asyncio.sleep(TURN_PAUSE_S)
+        raise AssertionError("the last turn returns or raises")
 
     async def move_batch(
         self, archivable: Archivable, *, after: int, up_to: int, limit: int
@@ -152,7 +163,7 @@ class ArchiveStore:
                 statement("archivable"),
                 *archivable.parameters,
                 row["safe_position"],
-                timeout=SCAN_TIMEOUT_S,
+                timeout=UNLIMITED_S,
             )
         return [ArchivableMonth(*row) for row in rows]
 
@@ -161,3 +172,12 @@ class ArchiveStore:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(statement("claim_archive_run"), every_s)
         return row is not None
+
+
+async def _guard(connection: Connection) -> None:
+    await connection.execute("ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_archived")
+
+
+async def _make_month(month: date, connection: Connection) -> None:
+    await connection.execute(statement("lock_out_readers"))
+    await connection.fetch(statement("make_month"), month)

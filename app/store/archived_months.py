@@ -69,6 +69,21 @@ class FoundOfAggregate:
     detached: list[date]
 
 
+async def fetch_with_months(
+    connection: Connection, sql: str, months: Sequence[date], *parameters: Any
+) -> list[Record]:
+    """Rows of a statement over live events, from those of some months as well (`with_months`).
+
+    With months, the statement is unnamed. Which months are together differs with each aggregate,
+    and a named one stays in PostgreSQL's memory: with 120 months, a connection that has read 60
+    aggregates took 235 MB.
+    """
+    if not months:
+        return await connection.fetch(sql, *parameters)
+    planned = await connection.prepare(with_months(sql, months), name="")
+    return await planned.fetch(*parameters)
+
+
 async def fetch_of_aggregate(
     connection: Connection, sql: str, *parameters: Any
 ) -> FoundOfAggregate:
@@ -88,7 +103,7 @@ async def fetch_of_aggregate(
         ]
         months = attached(of_aggregate)
         detached = [each.month for each in of_aggregate if each.is_detached]
-        rows = await connection.fetch(with_months(sql, months), *parameters)
+        rows = await fetch_with_months(connection, sql, months, *parameters)
     return FoundOfAggregate(rows, months, detached)
 
 

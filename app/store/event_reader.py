@@ -16,13 +16,14 @@ from app.store.archived_months import (
     between,
     feed_gap,
     fetch_of_aggregate,
+    fetch_with_months,
     months_of,
 )
 from app.store.connection import Connection, Database
 from app.store.feed_scan import FeedHead, FeedPage, feed_head, scan_feed
 from app.store.feed_statement import FeedFilter
 from app.store.rows import LARGE_JSON_BYTES, complete_page, recorded_event
-from app.store.statements import statement, with_months
+from app.store.statements import statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,7 @@ async def _archived_event(connection: Connection, event_id: UUID) -> Record | No
     if position is None:
         return None
     months = await months_of(connection, [position])
-    row = await connection.fetchrow(with_months(statement("get_event"), attached(months)), event_id)
-    if row is None:
+    rows = await fetch_with_months(connection, statement("get_event"), attached(months), event_id)
+    if not rows:
         raise EventsDetached([each.month for each in months if each.is_detached])
-    return row
+    return rows[0]

@@ -18,11 +18,16 @@ from app.errors import (
 )
 from app.events import NULL, Append, Appended
 from app.store.append_statement import insert_append, insert_batch, is_refusal
-from app.store.archived_months import ArchivedMonth, attached, months_of
+from app.store.archived_months import (
+    ArchivedMonth,
+    attached,
+    fetch_with_months,
+    months_of,
+)
 from app.store.connection import Connection, Database, give_up, is_lost, translating
 from app.store.driver_errors import CONNECTION_FAILURES, is_deadlock, is_lock_timeout
 from app.store.group_commit import BatchWriter, GroupCommit, NotTogether
-from app.store.statements import statement, with_months
+from app.store.statements import statement
 from app.store.turns import Turns
 
 DEADLOCK_ATTEMPTS = 5
@@ -267,7 +272,7 @@ async def _look_up(connection: Connection, *parameters: Any) -> list[Record]:
         if not archived:
             return rows
         months = await months_of(connection, archived)
-        rows = await connection.fetch(with_months(sql, attached(months)), *parameters)
+        rows = await fetch_with_months(connection, sql, attached(months), *parameters)
     raise EventsDetached([each.month for each in months if each.is_detached])
 
 

@@ -203,9 +203,10 @@ class _Windows:
             backward=self._backward,
             months=months,
         )
-        if self._filter.is_empty:
+        if self._filter.is_empty and not months:
             return await self._connection.fetch(sql, *parameters)
-        # Unnamed, so planned for these very values. After five runs of a named one, PostgreSQL
+        # Unnamed: with months as in `fetch_with_months`, with a filter to be planned for these very
+        # values. After five runs of a named one, PostgreSQL
         # takes a plan for any values, which walks the whole feed for a rare event type: 24 ms
         # instead of 0.4 in 200,000 events, and more with each event.
         planned = await self._connection.prepare(sql, name="")

@@ -14,10 +14,15 @@ import msgspec
 from app.errors import DatabaseBusy, DatabaseUnreachable, EventsDetached, OutcomeUnknown
 from app.events import NULL, ImportedEvent
 from app.store.append_statement import is_refusal
-from app.store.archived_months import ArchivedMonth, archived_months, attached
+from app.store.archived_months import (
+    ArchivedMonth,
+    archived_months,
+    attached,
+    fetch_with_months,
+)
 from app.store.connection import Connection, Database
 from app.store.driver_errors import is_deadlock
-from app.store.statements import statement, with_months
+from app.store.statements import statement
 
 COLUMNS = (
     "event_id",
@@ -201,8 +206,10 @@ async def _compare(
     months: Sequence[date],
 ) -> dict[int, FoundEvent]:
     events = [line.event for _, line, _ in compared]
-    rows = await connection.fetch(
-        with_months(statement("compare_import"), months),
+    rows = await fetch_with_months(
+        connection,
+        statement("compare_import"),
+        months,
         [ordinal for ordinal, _, _ in compared],
         [line.event_id if is_there else None for _, line, is_there in compared],
         [event.aggregate_type for event in events],

@@ -9,9 +9,9 @@ from msgspec import Raw
 
 from app.errors import EventsDetached
 from app.events import NULL, RecordedEvent
-from app.store.archived_months import attached, months_of
+from app.store.archived_months import attached, fetch_with_months, months_of
 from app.store.connection import Connection
-from app.store.statements import statement, with_months
+from app.store.statements import statement
 
 # Of the large events of one page. A page takes this, and 8 KiB for each small one, at most.
 LARGE_JSON_BYTES = 8 * 1024 * 1024
@@ -59,11 +59,11 @@ async def _large_json(
 ) -> list[Record]:
     """Rows of ``large_json.sql``; that of the first position is among them."""
     sql = statement("large_json")
-    found = await connection.fetch(with_months(sql, months), positions, budget)
+    found = await fetch_with_months(connection, sql, months, positions, budget)
     if not found or found[0]["global_position"] != positions[0]:
         # It has moved to the archive since the page was read.
         there = await months_of(connection, positions)
-        found = await connection.fetch(with_months(sql, attached(there)), positions, budget)
+        found = await fetch_with_months(connection, sql, attached(there), positions, budget)
         if not found or found[0]["global_position"] != positions[0]:
             raise EventsDetached([each.month for each in there if each.is_detached])
     return found

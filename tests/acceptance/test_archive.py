@@ -470,7 +470,7 @@ async def test_run_waits_its_turn_for_a_writer_that_is_slow_to_commit(
     client: httpx.AsyncClient, archive: Archive, sql: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first run enables the guard, for which no insert may be under way; others do not wait."""
-    monkeypatch.setattr(archive_store, "GUARD_PAUSE_S", 0.02)
+    monkeypatch.setattr(archive_store, "TURN_PAUSE_S", 0.02)
     await append(client, new_aggregate())
     transaction = sql.transaction()
     await transaction.start()

@@ -206,7 +206,8 @@ def cluster(module_cluster: Cluster) -> Cluster:
     assert host is not None
     run_as_superuser(
         host,
-        "ALTER TABLE events DISABLE TRIGGER USER; TRUNCATE ONLY events, snapshots, projection_positions;"
+        "ALTER TABLE events DISABLE TRIGGER USER;"
+        " TRUNCATE ONLY events, snapshots, projection_positions;"
         " ALTER TABLE events ENABLE ALWAYS TRIGGER events_refuse_change;"
         " ALTER TABLE events ENABLE ALWAYS TRIGGER events_mark_in_flight",
         database="eventstore",

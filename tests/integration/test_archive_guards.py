@@ -8,9 +8,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from app.errors import ArchiveRefused
 from app.settings import Settings
-from app.store.archive_store import Archivable, ArchiveStore
+from app.store.archive_store import Archivable, ArchiveStore, MovedBatch
 from app.store.connection import Database
+from app.store.event_reader import EventReader
+from app.store.feed_statement import FeedFilter
 from tests.conftest import connect, run_as_superuser
 from tests.integration.client_sql import COLUMNS, INSERT, Connection, event_row
 from tests.integration.support import insert_event, safe_position, until
@@ -60,6 +63,31 @@ async def test_direct_readers_go_on_seeing_every_event(
     # The classic way of a direct writer: the version that it has seen, and one more.
     await insert_event(sql, "a", version + 1)
     assert await places(sql) == (1, 3, 4)
+
+
+async def test_direct_reader_misses_nothing_while_a_month_is_made(
+    store: ArchiveStore, sql: Connection, other: Connection
+) -> None:
+    """It is planned without the new table, and looks when its events are there."""
+    await insert_event(sql, "a", 1)
+    await archive_all(store)
+    row = list(event_row("b", 1))
+    row[COLUMNS.index("occurred_at")] = datetime(2024, 1, 31, tzinfo=UTC)
+    await sql.execute(INSERT, *row)
+    waiting = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = $1::regclass)"
+    async with sql.transaction():
+        await sql.execute("LOCK TABLE events_archive_2024_05 IN ACCESS EXCLUSIVE MODE")
+        reading = asyncio.create_task(other.fetchval("SELECT count(*) FROM events"))
+        await until(lambda: sql.fetchval(waiting, "events_archive_2024_05"))
+        archiving = asyncio.create_task(archive_all(store))
+
+        async def has_met_the_reader() -> bool:
+            return archiving.done() or await sql.fetchval(waiting, "events_archive")
+
+        await until(has_met_the_reader)
+    assert await reading == 2
+    assert await archiving == 1
+    assert await places(sql) == (0, 2, 2)
 
 
 async def _insert(connection: Connection, version: int) -> None:
@@ -213,6 +241,8 @@ async def test_events_stay_immutable_wherever_they_are(
             await sql.execute(f"TRUNCATE {table}")
     with pytest.raises(asyncpg.RestrictViolationError):
         await sql.execute("INSERT INTO events_archive SELECT * FROM events")
+    # As pg_restore does with a dump of the data.
+    await sql.copy_records_to_table("events_archive", records=[])
     assert await places(sql) == (1, 1, 2)
 
 
@@ -277,3 +307,107 @@ async def test_batch_that_fails_moves_nothing(store: ArchiveStore, sql: Connecti
         await sql.fetchrow(EVERYTHING)
     assert await places(sql) == (2, 0, 2)
     assert await sql.fetchval("SELECT count(*) FROM archive_months") == 0
+
+
+async def test_batch_of_many_aggregates_is_quick_without_statistics(
+    store: ArchiveStore, sql: Connection
+) -> None:
+    """Compared with each other, 10,000 aggregates do not get done in the time given here."""
+    await sql.execute(
+        "INSERT INTO events (event_id, aggregate_type, aggregate_id, version, event_type, "
+        "event_data, occurred_at) SELECT gen_random_uuid(), 'Order', n, 1, 'A', '{}', '2024-05-02' "
+        "FROM generate_series(1, 10000) AS n"
+    )
+    await store.last_position(ALL)
+    await sql.execute("SET statement_timeout = '4s'")
+    row = await sql.fetchrow(EVERYTHING.replace("1000", "10000"))
+    assert row is not None
+    assert row["moved"] == 10_000
+
+
+async def test_batch_ends_before_it_becomes_too_large(store: ArchiveStore, sql: Connection) -> None:
+    large = "{" + f'"text": "{"x" * 7_000_000}"' + "}"
+    # Not compressed, so as large as it is written.
+    await sql.execute("ALTER TABLE events ALTER COLUMN event_data SET STORAGE EXTERNAL")
+    for aggregate_id in ("a", "b", "c", "d"):
+        row = list(event_row(aggregate_id))
+        row[COLUMNS.index("event_data")] = large
+        await sql.execute(INSERT, *row)
+    up_to = await store.last_position(ALL)
+    first = await store.move_batch(ALL, after=0, up_to=up_to, limit=1_000)
+    assert first == MovedBatch(reached=3, looked_at=3, moved=3)
+    rest = await store.move_batch(ALL, after=first.reached, up_to=up_to, limit=1_000)
+    assert rest == MovedBatch(reached=up_to, looked_at=1, moved=1)
+
+
+@pytest.mark.parametrize("action", ["NO ACTION", "CASCADE"])
+async def test_nothing_moves_that_a_foreign_key_refers_to(
+    store: ArchiveStore, sql: Connection, action: str
+) -> None:
+    """A key sees live events alone: its rows would go with those that move, or keep them here."""
+    await insert_event(sql, "a")
+    await store.last_position(ALL)
+    await sql.execute(
+        "CREATE TABLE notes (event_id UUID CONSTRAINT of_event REFERENCES events "
+        f"ON DELETE {action});"
+        "INSERT INTO notes SELECT event_id FROM events"
+    )
+    with pytest.raises(ArchiveRefused) as caught:
+        await store.last_position(ALL)
+    assert caught.value.foreign_keys == ["notes.of_event"]
+    with pytest.raises(asyncpg.ObjectNotInPrerequisiteStateError, match="foreign key"):
+        await sql.fetchrow(EVERYTHING)
+    assert await sql.fetchval("SELECT count(*) FROM notes") == 1
+    assert await places(sql) == (1, 0, 1)
+
+
+async def test_who_may_read_events_may_read_each_month_by_its_name(
+    store: ArchiveStore, sql: Connection, settings: Settings
+) -> None:
+    role = f'Reader "{uuid4().hex}"'
+    quoted = '"' + role.replace('"', '""') + '"'
+    host, name = str(settings.database_host), settings.database_name
+    create = f"CREATE ROLE {quoted} LOGIN"
+    await asyncio.to_thread(run_as_superuser, host, create, database=name)
+    try:
+        await sql.execute(f"GRANT SELECT ON events TO {quoted}")
+        await insert_event(sql, "a")
+        await archive_all(store)
+        reader = await connect(settings.model_copy(update={"database_user": role}))
+        try:
+            assert await reader.fetchval("SELECT count(*) FROM ONLY events_archive_2024_05") == 1
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await reader.execute("DELETE FROM events_archive_2024_05")
+        finally:
+            await reader.close()
+    finally:
+        drop = (f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}")
+        await asyncio.to_thread(run_as_superuser, host, *drop, database=name)
+
+
+async def test_schedule_goes_on_after_a_clock_was_ahead(
+    store: ArchiveStore, sql: Connection
+) -> None:
+    assert await store.claim_run(3_600)
+    assert not await store.claim_run(3_600)
+    await sql.execute("UPDATE archive_state SET next_run_at = now() + interval '10 years'")
+    assert await store.claim_run(3_600)
+    assert not await store.claim_run(3_600)
+
+
+async def test_statements_over_months_are_not_kept(
+    database: Database, event_reader: EventReader, store: ArchiveStore, sql: Connection
+) -> None:
+    await insert_event(sql, "a", 1)
+    await insert_event(sql, "a", 2)
+    event_id = await sql.fetchval("SELECT event_id FROM events LIMIT 1")
+    await archive_all(store)
+    page = await event_reader.read_events("Order", "a", from_version=1, to_version=9, limit=9)
+    assert [event.version for event in page.events] == [1, 2]
+    assert (await event_reader.get_event(event_id)) is not None
+    feed = await event_reader.read_feed(FeedFilter(), after=0, limit=9)
+    assert len(feed.events) == 2
+    async with database.connection() as connection:
+        kept = await connection.fetch("SELECT statement FROM pg_prepared_statements")
+    assert kept
+    assert not [row for row in kept if "ONLY events_archive_" in row["statement"]]

@@ -140,3 +140,14 @@ async def test_a_batch_that_moves_touches_its_events_and_their_indexes(sql: Conn
     plan = await explain(sql, text, [], "force_custom_plan")
     # About 20 pages of them, and five to ten a row for its index entries.
     assert plan.buffers <= 500 * 40, plan
+
+
+async def test_what_is_old_is_found_without_what_is_newer(sql: Connection) -> None:
+    for name, parameters in (
+        ("archive_bounds", [LIVE_FROM, EVENTS]),
+        ("months_to_make", [LIVE_FROM]),
+    ):
+        for mode in PLAN_MODES:
+            plan = await explain(sql, statement(name), parameters, mode)
+            assert plan.indexes() == {"idx_events_occurred"}, plan
+            assert plan.buffers <= 200, plan

@@ -5,4 +5,6 @@
 -- Index: none; the table has one row.
 UPDATE archive_state SET next_run_at = clock_timestamp() + make_interval(secs => $1)
 WHERE next_run_at <= clock_timestamp()
+  -- Of a clock that was ahead.
+  OR next_run_at > clock_timestamp() + make_interval(secs => $1)
 RETURNING next_run_at

@@ -38,3 +38,9 @@ def test_what_is_neither_is_refused(age: str) -> None:
 def test_age_beyond_the_year_1_is_refused() -> None:
     with pytest.raises(typer.BadParameter, match="longer ago"):
         time_before("9999999y")
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_time_that_has_no_year_of_four_digits_in_utc_is_refused(time: str) -> None:
+    with pytest.raises(typer.BadParameter, match="years 1 to 9999"):
+        time_before(time)

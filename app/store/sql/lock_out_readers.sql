@@ -1,0 +1,11 @@
+-- Purpose: before a month's table is made (`make_month.sql`), wait for all who read `events` with direct
+--   SQL, and let none begin until this transaction ends. A child that is added does not conflict with
+--   who reads its parent: one who was planned without the table, and takes its snapshot after events
+--   have moved there, would miss them. Who inserts, and what the service reads by the names of months,
+--   locks `events_archive` not at all.
+-- Parameters: none.
+-- Rows: none.
+-- Zero rows: always.
+-- Errors: lock_not_available, where somebody reads longer than lock_timeout.
+-- Index: none.
+LOCK TABLE ONLY events_archive IN ACCESS EXCLUSIVE MODE
