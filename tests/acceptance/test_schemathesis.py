@@ -22,7 +22,7 @@ EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES")
 AMOUNT = (
     ["--max-examples", EXAMPLES, "--generation-database", "none"]
     if EXAMPLES
-    else ["--max-examples", "8", "--generation-deterministic"]
+    else ["--max-examples", "4", "--generation-deterministic"]
 )
 
 

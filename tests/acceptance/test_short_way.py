@@ -186,7 +186,7 @@ def client_of(url: str) -> HTTPConnection:
     return HTTPConnection(url.removeprefix("http://"), timeout=60)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(ASKS, min_size=1, max_size=6))
 @example(FIRST)
 def test_both_ways_give_the_same_answers(

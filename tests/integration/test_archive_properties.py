@@ -45,7 +45,7 @@ async def feed_of(reader: EventReader, aggregate_type: str) -> list[RecordedEven
 
 
 @settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

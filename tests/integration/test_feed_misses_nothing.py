@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 WRITER_PROCESSES = 6
 CONNECTIONS_OF_A_WRITER = 4
 # More for a longer search: FEED_TEST_SECONDS=60 pytest -k feed_misses_nothing --timeout=300
-SECONDS = float(os.environ.get("FEED_TEST_SECONDS", "4"))
+SECONDS = float(os.environ.get("FEED_TEST_SECONDS", "3"))
 # As few events before the 32 bits of a mark begin anew.
 BEFORE_THE_WRAP = 1_000
 
