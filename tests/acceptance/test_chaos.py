@@ -17,7 +17,7 @@ from tests.acceptance.test_tailing import Paging, Streaming, Subscriber
 from tests.integration.support import OwnServer, running_server, until
 
 # More for a longer search: CHAOS_TEST_SECONDS=30 pytest -k chaos -s
-SECONDS = float(os.environ.get("CHAOS_TEST_SECONDS", "5"))
+SECONDS = float(os.environ.get("CHAOS_TEST_SECONDS", "4"))
 CLIENTS = 64
 PATIENCE_S = 60
 # How often the service is killed, the database, and both at once.

@@ -55,7 +55,7 @@ def client(shared_url: str) -> Iterator[httpx.Client]:
         yield client
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     contents=st.lists(st.tuples(NAMES, OBJECTS, st.none() | OBJECTS), min_size=1, max_size=5),
     aggregate_type=NAMES,
@@ -119,7 +119,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(actions=ACTIONS)
 def test_any_sequence_of_appends_and_repetitions_leaves_no_hole_and_no_double(
     client: httpx.Client, actions: list[tuple[str, int, int, int]]

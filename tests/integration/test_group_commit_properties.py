@@ -44,7 +44,7 @@ def append_mixtures(draw: st.DrawFn) -> list[Append]:
 
 @given(append_mixtures(), st.data())
 @hypothesis_settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_any_mixture_is_stored_once_and_without_holes(
     settings: Settings, mixture: list[Append], data: st.DataObject
