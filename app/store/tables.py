@@ -85,6 +85,7 @@ archive_state = Table(
     metadata,
     Column("is_only", Boolean, CheckConstraint("is_only"), primary_key=True, server_default=true()),
     Column("position", BigInteger, nullable=False, server_default=text("0")),
+    Column("batches", BigInteger, nullable=False, server_default=text("0")),
     Column(
         "next_run_at",
         DateTime(timezone=True),

@@ -19,7 +19,7 @@ from bench.runner import WrongOutcome, run_service
 from bench.sites import Site
 from bench.trial import Figure, Stage, Trial, TrialRound
 
-PACE: Final = 22_000
+PACE: Final = 20_500
 """Events a second that the command is told to move at most, so that the appends get the rest."""
 TIMING: Final = Timing(3, 12)
 BEGINS_WITHIN_S: Final = 60.0

@@ -294,19 +294,23 @@ BY_POSITION_INDEX = "idx_events_global_position"
 POLICY, FAILURE, DUE = "snapshot_policies_pkey", "snapshot_failures_pkey", "snapshots_due_pkey"
 CASES = {
     "append one to a small aggregate": Case(
-        "append_event", event_parameters(new_append("id-7")), {AGGREGATE, ARCHIVED, SNAPSHOT}, 60, 1
+        "append_event",
+        event_parameters(new_append("id-7")),
+        {AGGREGATE, ARCHIVED, ARCHIVED_ID, SNAPSHOT},
+        60,
+        1,
     ),
     "append one to a large aggregate": Case(
         "append_event",
         event_parameters(new_append("large", expectation=Expectation(LARGE_AGGREGATE))),
-        {AGGREGATE, ARCHIVED, SNAPSHOT},
+        {AGGREGATE, ARCHIVED, ARCHIVED_ID, SNAPSHOT},
         60,
         1,
     ),
     "append one to each of many aggregates": Case(
         "append_event_each",
         event_each_parameters(*(new_append(f"id-{n}") for n in range(100))),
-        {AGGREGATE, ARCHIVED, SNAPSHOT, "events_pkey"},
+        {AGGREGATE, ARCHIVED, ARCHIVED_ID, SNAPSHOT, "events_pkey"},
         5_000,
         100,
     ),

@@ -6,12 +6,12 @@
 --   metadata may be null), $9 occurred_at, $10 correlation_id, $11 causation_id, $12 the
 --   lock_timeout of this transaction.
 -- Rows: one: version, global_position, snapshot_version or null.
--- Zero rows: the expectation is not met, nothing is stored.
+-- Zero rows: the expectation is not met, or the id is archived; nothing is stored.
 -- Errors: unique_violation of events_pkey (the id is taken) or of idx_events_aggregate (another
 --   transaction took the version after this statement's snapshot), or the archive has it;
 --   lock_not_available.
 -- Index: idx_events_aggregate, backwards for the version, archived_aggregates_pkey where there is
---   none; snapshots_pkey.
+--   none; archived_event_ids_pkey; snapshots_pkey.
 INSERT INTO events (
   event_id, aggregate_type, aggregate_id, version, event_type, event_data, metadata, occurred_at,
   correlation_id, causation_id)
@@ -19,11 +19,15 @@ SELECT $5, $1, $2, head.version + 1, $6, $7::text::jsonb, $8::text::jsonb, $9, $
 FROM (
   SELECT <<aggregate_version($1, $2)>> AS version,
          -- Before the row is inserted, and without a round trip of its own.
-         set_config('lock_timeout', $12, true) AS lock_timeout
+         set_config('lock_timeout', $12, true) AS lock_timeout,
+         -- Spares the trigger of the archive to look at what this statement has looked at.
+         <<judged>> AS judged
   -- Keeps the version from being looked up where it is used, each time.
   OFFSET 0
 ) AS head
 WHERE ($3::int IS NULL OR head.version = $3) AND (NOT $4::boolean OR head.version > 0)
+  AND (SELECT archived.event_id FROM archived_event_ids AS archived WHERE archived.event_id = $5)
+    IS NULL
 RETURNING version, global_position,
   (SELECT snapshots.version FROM snapshots
    WHERE aggregate_type = $1 AND aggregate_id = $2) AS snapshot_version

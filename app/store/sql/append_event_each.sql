@@ -16,7 +16,7 @@
 --   lock_not_available.
 -- The arrays come by subqueries, which hide their lengths from the planner: see append_batch.sql.
 -- Index: idx_events_aggregate, backwards for the version, archived_aggregates_pkey where there is
---   none; events_pkey; snapshots_pkey.
+--   none; events_pkey; archived_event_ids_pkey; snapshots_pkey.
 INSERT INTO events (
   event_id, aggregate_type, aggregate_id, version, event_type, event_data, metadata, occurred_at,
   correlation_id, causation_id)
@@ -39,9 +39,14 @@ FROM (
 ) AS found
 -- A subquery of its own is evaluated once, and here before the first row is inserted.
 WHERE (SELECT set_config('lock_timeout', $13, true)) IS NOT NULL
+  -- Spares the trigger of the archive to look at what this statement has looked at.
+  AND <<judged>> IS NOT NULL
   AND (expected_version IS NULL OR version = expected_version)
   AND (must_exist IS NOT TRUE OR version > 0)
-  AND (known_id IS NULL OR NOT EXISTS (SELECT FROM ONLY events WHERE events.event_id = found.known_id))
+  AND (known_id IS NULL
+    OR NOT EXISTS (SELECT FROM ONLY events WHERE events.event_id = found.known_id)
+      AND (SELECT archived.event_id FROM archived_event_ids AS archived
+           WHERE archived.event_id = found.known_id) IS NULL)
 -- Positions are handed out in the order of the rows.
 ORDER BY ordinal
 RETURNING event_id, version, global_position,
