@@ -411,3 +411,40 @@ async def test_statements_over_months_are_not_kept(
         kept = await connection.fetch("SELECT statement FROM pg_prepared_statements")
     assert kept
     assert not [row for row in kept if "ONLY events_archive_" in row["statement"]]
+
+
+JUDGED = "SELECT set_config('eventstore.judged', {} || statement_timestamp()::text, true)"
+BATCHES = "(SELECT batches FROM archive_state)"
+
+
+async def test_what_was_judged_before_something_moved_is_looked_at_again(
+    store: ArchiveStore, sql: Connection
+) -> None:
+    """As an append that has waited for the very batch which moves its version."""
+    await insert_event(sql, "a", 1)
+    await archive_all(store)
+    for judged in ("0", "''"):
+        insert = f"""
+        WITH judged AS MATERIALIZED ({JUDGED.format(judged)} AS value)
+        INSERT INTO events (event_id, aggregate_type, aggregate_id, version, event_type, event_data,
+                            occurred_at)
+        SELECT gen_random_uuid(), 'Order', 'a', 1, 'Again', '{{}}', now() FROM judged
+        WHERE value IS NOT NULL
+        """
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await sql.execute(insert)
+    assert await places(sql) == (0, 1, 1)
+
+
+async def test_one_statement_is_not_judged_by_another_of_its_transaction(
+    store: ArchiveStore, sql: Connection
+) -> None:
+    await insert_event(sql, "a", 1)
+    await archive_all(store)
+    transaction = sql.transaction()
+    await transaction.start()
+    await sql.execute(JUDGED.format(BATCHES))
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await insert_event(sql, "a", 1)
+    await transaction.rollback()
+    assert await places(sql) == (0, 1, 1)
