@@ -58,8 +58,8 @@ TABLES = (
       detached_at  TIMESTAMPTZ
     ) WITH (fillfactor = 50)
     """,
-    # One row: the highest position that has moved, how many batches have, and when the schedule runs
-    # next.
+    # One row: the highest position that has moved, how many batches have, and when the schedule
+    # runs next.
     """
     CREATE TABLE archive_state (
       is_only     BOOLEAN PRIMARY KEY DEFAULT true

@@ -71,8 +71,8 @@ def fragment(name: str) -> str:
     type and the id are its ``{0}`` and ``{1}``. ``lag_seconds``: how far a projection is behind, at
     the safe position ``{0}`` and the time ``{1}``.
 
-    ``judged``: tells the archive's trigger that a statement has compared what it inserts with the
-    archive itself, as of its snapshot.
+    ``judged``: tells the trigger of the archive that a statement has compared what it inserts with
+    the archive itself, as of its snapshot.
 
     ``event_as_text``: in the types and the order that `rows.recorded_event` takes. A page of events
     is bounded in memory by two more, one around the other (`event_pages`): with
