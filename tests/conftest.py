@@ -154,7 +154,7 @@ async def connect(settings: Settings, **more: Any) -> "asyncpg.Connection[asyncp
 
 
 class PromptServer(uvicorn.Server):
-    """Ends as soon as it is told to: uvicorn looks for that ten times a second."""
+    """Ends as soon as it is told to: uvicorn looks for that ten times a second, and then rests."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -167,6 +167,15 @@ class PromptServer(uvicorn.Server):
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._is_to_stop.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does it, but for its rest of 0.1 s where nobody is connected any more."""
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)
+            return
+        for each in (*self.servers, *(sockets or [])):
+            each.close()
+        await self.lifespan.shutdown()
 
     def stop(self) -> None:
         """Stop, from another thread."""

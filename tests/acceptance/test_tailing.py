@@ -28,7 +28,7 @@ from tests.acceptance.test_crash import Service
 
 ROOT = Path(__file__).parents[2]
 # More for a longer search: TAILING_TEST_SECONDS=600 pytest -k tailing --timeout=1000
-SECONDS = float(os.environ.get("TAILING_TEST_SECONDS", "3"))
+SECONDS = float(os.environ.get("TAILING_TEST_SECONDS", "2"))
 SQL_WRITER_PROCESSES = 2
 HTTP_WRITER_PROCESSES = 2
 CONNECTIONS_OF_A_WRITER = 3
