@@ -173,8 +173,10 @@ class PromptServer(uvicorn.Server):
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)
             return
-        for each in (*self.servers, *(sockets or [])):
-            each.close()
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
         await self.lifespan.shutdown()
 
     def stop(self) -> None:
