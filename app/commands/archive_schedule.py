@@ -12,7 +12,6 @@ from app.store.archive_store import Archivable, ArchiveStore
 RUN_EVERY_S = 3_600.0
 # How often each process asks whether it is its turn.
 ASK_EVERY_S = 60.0
-STOP_TIMEOUT_S = 2.0
 
 logger = logging.getLogger(__name__)
 

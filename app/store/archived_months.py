@@ -41,6 +41,11 @@ def attached(months: Sequence[ArchivedMonth]) -> list[date]:
     return [each.month for each in months if not each.is_detached]
 
 
+def detached_months(months: Sequence[ArchivedMonth]) -> list[date]:
+    """Those that are not."""
+    return [each.month for each in months if each.is_detached]
+
+
 def feed_gap(detached: Sequence[ArchivedMonth]) -> EventsDetached:
     """The error for whoever comes to these months, which are detached, in the feed, forward.
 
@@ -102,7 +107,7 @@ async def fetch_of_aggregate(
             each for each in await archived_months(connection) if each.month in looked_at
         ]
         months = attached(of_aggregate)
-        detached = [each.month for each in of_aggregate if each.is_detached]
+        detached = detached_months(of_aggregate)
         rows = await fetch_with_months(connection, sql, months, *parameters)
     return FoundOfAggregate(rows, months, detached)
 

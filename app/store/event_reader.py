@@ -14,6 +14,7 @@ from app.store.archived_months import (
     archived_months,
     attached,
     between,
+    detached_months,
     feed_gap,
     fetch_of_aggregate,
     fetch_with_months,
@@ -285,5 +286,5 @@ async def _archived_event(connection: Connection, event_id: UUID) -> Record | No
     months = await months_of(connection, [position])
     rows = await fetch_with_months(connection, statement("get_event"), attached(months), event_id)
     if not rows:
-        raise EventsDetached([each.month for each in months if each.is_detached])
+        raise EventsDetached(detached_months(months))
     return rows[0]

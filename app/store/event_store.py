@@ -21,6 +21,7 @@ from app.store.append_statement import insert_append, insert_batch, is_refusal
 from app.store.archived_months import (
     ArchivedMonth,
     attached,
+    detached_months,
     fetch_with_months,
     months_of,
 )
@@ -273,7 +274,7 @@ async def _look_up(connection: Connection, *parameters: Any) -> list[Record]:
             return rows
         months = await months_of(connection, archived)
         rows = await fetch_with_months(connection, sql, attached(months), *parameters)
-    raise EventsDetached([each.month for each in months if each.is_detached])
+    raise EventsDetached(detached_months(months))
 
 
 def _do_nothing() -> None:

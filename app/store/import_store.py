@@ -18,6 +18,7 @@ from app.store.archived_months import (
     ArchivedMonth,
     archived_months,
     attached,
+    detached_months,
     fetch_with_months,
 )
 from app.store.connection import Connection, Database
@@ -194,7 +195,7 @@ async def _look_up(
             if each.month in row["archived_months"]
         ]
     found = await _compare(connection, compared, attached(of_chunk))
-    detached = [each.month for each in of_chunk if each.is_detached]
+    detached = detached_months(of_chunk)
     if detached and len(found) < len(compared):
         raise EventsDetached(detached)
     return Stored(versions, found)

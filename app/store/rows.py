@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from app.errors import EventsDetached
 from app.events import NULL, RecordedEvent
-from app.store.archived_months import attached, fetch_with_months, months_of
+from app.store.archived_months import attached, detached_months, fetch_with_months, months_of
 from app.store.connection import Connection
 from app.store.statements import statement
 
@@ -65,7 +65,7 @@ async def _large_json(
         there = await months_of(connection, positions)
         found = await fetch_with_months(connection, sql, attached(there), positions, budget)
         if not found or found[0]["global_position"] != positions[0]:
-            raise EventsDetached([each.month for each in there if each.is_detached])
+            raise EventsDetached(detached_months(there))
     return found
 
 
